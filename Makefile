@@ -1,0 +1,82 @@
+# Makefile: `make` builds build/bertft; `make help` lists the rest.
+#
+# Everything lands in $(BUILD). src/ is compiled once; kernels/ref twice (float, double), kernels/cpu once for each instruction set.
+
+BUILD   ?= build
+CC      ?= cc
+VARIANT_FLAGS ?=
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Werror
+PKGS    := yaml-0.1 zlib libutf8proc jansson
+BASE    := -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -I. -pthread $(WARN) $(VARIANT_FLAGS) $(shell pkg-config --cflags $(PKGS))
+LDLIBS  := $(shell pkg-config --libs $(PKGS)) -ldl -lm -pthread
+MACHINE := $(shell uname -m)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# ---- The library: all of src/ but main.c, and the kernels ----
+SRC     := $(filter-out src/cli/main.c,$(sort $(wildcard src/*/*.c)))
+REF     := $(sort $(wildcard kernels/ref/*.c))
+CPU     := $(sort $(wildcard kernels/cpu/*.c))
+ISAS    := generic
+ifeq ($(MACHINE),x86_64)
+ISAS    += avx2 avx512
+endif
+FLAGS_generic :=
+FLAGS_avx2    := -mavx2 -mfma -mf16c
+FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+
+OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/kernels/ops.o \
+           $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
+           $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
+LIB     := $(BUILD)/libbertft.a
+
+all: $(BUILD)/bertft ## build build/bertft (the default)
+
+$(BUILD)/bertft: $(BUILD)/src/cli/main.o $(LIB)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIB): $(OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/%.o: %.c | flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/kernels/ref/%.float.o: kernels/ref/%.c | flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -DBFT_REAL=float -DBFT_REF=ref -MMD -MP -c -o $@ $<
+
+$(BUILD)/kernels/ref/%.double.o: kernels/ref/%.c | flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -DBFT_REAL=double -DBFT_REF=ref64 -MMD -MP -c -o $@ $<
+
+# Kernels for the CPU: one object an instruction set; BFT_ISA names its symbols. Contraction to FMA is wanted here.
+define CPU_RULE
+$(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c | flags
+	@mkdir -p $$(@D)
+	$(CC) $(BASE) $(CFLAGS) -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math $(FLAGS_$(1)) -DBFT_ISA=$(1) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
+
+# ---- Tests: each tests/unit/test_*.c is a cmocka program; tests/ops is one program ----
+UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(BUILD)/tests/ops: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/ops/*.c)) $(LIB)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: all flags clean help
+flags: ;
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,51 @@
+/* tokenizer.h: WordPiece with BERT's normalisation; ids equal to those of Hugging Face tokenizers (fast). */
+#ifndef BERTFT_TOKENIZER_H
+#define BERTFT_TOKENIZER_H
+
+#include "bertft/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bft_tokenizer bft_tokenizer; /* constant once made: many threads may encode with one */
+
+/* BertNormalizer of tokenizers. */
+typedef struct bft_normalizer {
+    bool clean_text, chinese_chars, strip_accents, lowercase;
+} bft_normalizer;
+
+/* From a model folder: tokenizer.json where there is one, else vocab.txt; casing, special tokens and the maximum
+ * length from tokenizer_config.json and special_tokens_map.json. A normalizer in tokenizer.json wins over
+ * tokenizer_config.json; its truncation and padding blocks are ignored; unknown components are refused by name. */
+bft_status bft_tokenizer_open(bft_error *err, bft_tokenizer **out, const char *folder);
+
+/* From a vocab.txt alone. */
+bft_status bft_tokenizer_from_vocab(bft_error *err, bft_tokenizer **out, const char *path, bft_normalizer normalizer);
+void bft_tokenizer_destroy(bft_tokenizer *tokenizer); /* NULL is fine */
+
+/* Ids of one text, or of a pair (second != NULL), special tokens included: [CLS] a [SEP], [CLS] a [SEP] b [SEP], cut to
+ * `limit` ids (0: no limit) as tokenizers' longest_first truncation does. Texts are byte runs and may hold NULs; broken UTF-8 is
+ * read as U+FFFD. types may be NULL, else gets 0 and 1. The result lies in `scratch` until its next use: one scratch
+ * a thread, created zeroed, freed by bft_encoding_free. A limit too small for the special tokens is an error. */
+typedef struct bft_encoding {
+    uint32_t *ids;
+    uint8_t *types;
+    size_t count;
+    struct bft_encoding_scratch *scratch; /* the tokenizer's own */
+} bft_encoding;
+
+bft_status bft_tokenizer_encode(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
+                                const char *second, size_t second_length, size_t limit, bft_encoding *encoding);
+void bft_encoding_free(bft_encoding *encoding);
+
+size_t bft_tokenizer_size(const bft_tokenizer *tokenizer);       /* ids are below this */
+size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer); /* model_max_length, or SIZE_MAX */
+/* The token's text, NUL-terminated, or NULL for an id without a token. */
+const char *bft_tokenizer_token(const bft_tokenizer *tokenizer, uint32_t id);
+
+/* Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, so that
+ * AutoTokenizer of transformers and bft_tokenizer_open give the same ids. */
+bft_status bft_tokenizer_save(bft_error *err, const bft_tokenizer *tokenizer, const char *folder);
+
+#endif

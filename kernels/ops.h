@@ -1,0 +1,277 @@
+/* ops.h: the contract between the network and whatever computes it.
+ *
+ * A backend is one struct of function pointers. Three implement it: kernels/ref (scalar and obvious, as float and as
+ * double: the judge), kernels/cpu (SIMD and threads) and kernels/cuda. One file an op, forward and backward together,
+ * the same file name in each. A backend leaves no pointer NULL: bft_ops_open checks.
+ *
+ * Letters for shapes: B sequences in the batch, N tokens in the batch (no padding: the sequences lie end to end), T
+ * the longest sequence, C channels, H heads, D = C/H head size, F feed-forward width, V vocabulary, U distinct words in
+ * the batch, K classes, S slots of the live-row slab. All tensors are dense and row-major. A "real" is the backend's
+ * element: float, or double in ref64. `void *` marks tensors of reals in the device's memory; typed pointers are host
+ * memory unless their comment says "device".
+ *
+ * Each op is one struct that its forward and its backward share: the caller fills it once, and for the backward adds
+ * the gradients. "=" means that the output is overwritten, "+=" that it is added to. NULL where a comment allows it
+ * means "not wanted". Every sum runs in an order that depends on shapes only, never on the number of threads.
+ *
+ * An op that needs memory beside its tensors has a `_memory` function: it reads the sizes in the struct and says how many bytes
+ * the caller must pass as `saved` (written by the forward, read by the backward; NULL in the struct means inference)
+ * and as `scratch` (its content means nothing between calls). */
+#ifndef BFT_KERNELS_OPS_H
+#define BFT_KERNELS_OPS_H
+
+#include "bertft/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bft_device bft_device; /* the backend's own: threads, streams, whatever it holds */
+
+typedef struct bft_memory {
+    size_t saved, scratch; /* bytes */
+} bft_memory;
+
+/* ---- Dropout. One number per (seed, optimizer step, sample, position, layer, site, channel), so that a mask doesn't depend on
+ * how samples are packed, split into micro-batches or dealt to threads.
+ *
+ * Philox4x32-10 with key = seed and counter = {channel / 4, position | layer << 16 | site << 24, sample, step}; word
+ * channel % 4 of the block decides: the element is dropped where word < rate * 2^32 (bft_dropout_threshold), else
+ * multiplied by 1 / (1 - rate). Attention probabilities use channel = head << 16 | position of the key, position = that of the query. ---- */
+typedef enum bft_site { BFT_SITE_EMBED, BFT_SITE_ATTENTION, BFT_SITE_ATTENTION_OUT, BFT_SITE_FEED_FORWARD, BFT_SITE_HEAD, BFT_SITE_HEAD_OUT } bft_site;
+
+typedef struct bft_dropout {
+    float rate; /* 0: no dropout, the rest is not read; always < 1 */
+    uint64_t seed;
+    uint32_t step;
+    uint8_t layer, site;
+    const uint32_t *sample;   /* (rows) the row's sample, by its index in the global batch; attention: (B) */
+    const uint32_t *position; /* (rows) the row's place in its sequence, < 65536; attention: not read */
+} bft_dropout;
+
+static inline uint32_t bft_dropout_threshold(float rate) {
+    return (uint32_t)((double)rate * 4294967296.0);
+}
+
+/* ---- embed: y = dropout(LayerNorm(word[word_row] + position_table[position] + type_table[0])) ----
+ * BertEmbeddings / DistilBERT's Embeddings of transformers (the latter has no types). Token type 0 throughout. */
+typedef struct bft_embed {
+    size_t rows, words, channels; /* N, U, C */
+    float eps;
+    const void *word;             /* (U, C) the batch's distinct word vectors, gathered by the caller */
+    const uint32_t *word_row;     /* (N) which of them each token is */
+    const uint32_t *position;     /* (N) place in its sequence */
+    const void *position_table;   /* (P, C) */
+    const void *type_table;       /* (types, C), row 0 is read; NULL: none */
+    const void *gamma, *beta;     /* (C) */
+    bft_dropout dropout;
+    void *y;                      /* (N, C) = */
+    void *saved, *scratch;
+    /* backward */
+    const void *dy;               /* (N, C) */
+    void *dword;                  /* (U, C) =, or NULL for frozen words */
+    void *dposition_table;        /* (P, C) += , NULL when frozen, as the following */
+    void *dtype_table;            /* (types, C) += into row 0 */
+    void *dgamma, *dbeta;         /* (C) += */
+} bft_embed;
+
+/* ---- linear: y = activation(x weight^T + bias), as torch.nn.Linear ---- */
+typedef enum bft_activation {
+    BFT_IDENTITY,
+    BFT_GELU, /* exact: x/2 (1 + erf(x / sqrt 2)) */
+    BFT_TANH,
+    BFT_RELU
+} bft_activation;
+
+typedef struct bft_linear {
+    size_t rows, in, out;
+    bft_activation activation;
+    const void *x;           /* (rows, in) */
+    const void *weight;      /* (out, in) */
+    const void *bias;        /* (out) or NULL */
+    void *y;                 /* (rows, out) = */
+    void *saved, *scratch;
+    /* backward */
+    const void *dy;          /* (rows, out) */
+    void *dx;                /* (rows, in) = , or += where dx_add; NULL: not wanted */
+    bool dx_add;
+    void *dweight, *dbias;   /* (out, in), (out) += ; NULL: frozen */
+} bft_linear;
+
+/* ---- attention: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
+ * q, k, v are rows of H heads of D values; strides in reals, so that they may lie inside one packed (N, 3C) tensor.
+ * Queries may be fewer than keys: with query_start = {0, 1, .., B} only each sequence's first token asks. */
+typedef struct bft_attention {
+    size_t batch, heads, head_size, longest; /* B, H, D, T */
+    const uint32_t *key_start;   /* (B + 1) first row of each sequence in k and v; the last entry is N */
+    const uint32_t *query_start; /* (B + 1) the same for q and y; a query's position is its place in its sequence */
+    const void *q, *k, *v;       /* (rows of queries, C), (N, C), (N, C) */
+    size_t q_stride, kv_stride;
+    bft_dropout dropout;
+    void *y;                     /* (rows of queries, C) =, dense */
+    void *saved, *scratch;
+    /* backward */
+    const void *dy;              /* (rows of queries, C) dense */
+    void *dq, *dk, *dv;          /* =, with the strides of q, k, v */
+} bft_attention;
+
+/* ---- residual_norm: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput) ---- */
+typedef struct bft_residual_norm {
+    size_t rows, channels;
+    float eps;
+    const void *x, *residual; /* (rows, C) */
+    const void *gamma, *beta; /* (C) */
+    bft_dropout dropout;
+    void *y;                  /* (rows, C) = ; may be the same memory as x or residual */
+    void *saved, *scratch;
+    /* backward */
+    const void *dy;           /* (rows, C) */
+    void *dx;                 /* (rows, C) = */
+    void *dresidual;          /* (rows, C) = ; with dropout 0 it equals dx and may be the same memory */
+    void *dgamma, *dbeta;     /* (C) += ; NULL: frozen */
+} bft_residual_norm;
+
+/* ---- gather: y[i] = x[index[i]] and back: dx[index[i]] += dy[i]; an index occurs once ---- */
+typedef struct bft_gather {
+    size_t rows, channels;
+    const uint32_t *index;    /* (rows) */
+    const void *x;            /* (any, C) */
+    void *y;                  /* (rows, C) = */
+    const void *dy;           /* (rows, C) */
+    void *dx;                 /* (any, C) += */
+} bft_gather;
+
+/* ---- mean: y[b] = mean of the rows of sequence b ---- */
+typedef struct bft_mean {
+    size_t batch, channels;
+    const uint32_t *start;    /* (B + 1) */
+    const void *x;            /* (N, C) */
+    void *y;                  /* (B, C) = */
+    const void *dy;           /* (B, C) */
+    void *dx;                 /* (N, C) = */
+} bft_mean;
+
+/* ---- mask: y = dropout(x) by itself, before a head; the backward is the same op on dy ---- */
+typedef struct bft_mask {
+    size_t rows, channels;
+    const void *x;            /* (rows, C) */
+    bft_dropout dropout;
+    void *y;                  /* (rows, C) = ; may be x */
+} bft_mask;
+
+/* ---- Losses. Forward and gradient in one go; both are divided by `normalizer`, which the caller computes over the
+ * whole accumulated batch, so that micro-batches just add up.
+ *   cross_entropy  torch CrossEntropyLoss(weight, label_smoothing): normalizer = sum of weight[target]
+ *   binary         torch BCEWithLogitsLoss(pos_weight = weight):    normalizer = B K of the whole batch
+ *   squared        torch MSELoss:                                   normalizer = B K of the whole batch ---- */
+typedef enum bft_loss_kind { BFT_CROSS_ENTROPY, BFT_BINARY, BFT_SQUARED } bft_loss_kind;
+
+typedef struct bft_loss {
+    bft_loss_kind kind;
+    size_t batch, classes;   /* B, K */
+    const void *logits;      /* (B, K) */
+    const uint32_t *target;  /* (B) cross_entropy */
+    const float *targets;    /* (B, K) binary and squared */
+    const float *weight;     /* (K) or NULL: all 1; not for squared */
+    float smoothing;         /* cross_entropy only, in [0, 1) */
+    double normalizer;
+    double *loss;            /* (B) each sample's share; its sum is the loss */
+    void *dlogits;           /* (B, K) =, or NULL */
+} bft_loss;
+
+/* ---- AdamW (Loshchilov and Hutter 2019, in the order of torch.optim.AdamW):
+ *   p *= 1 - lr wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+ *   p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)        with g = scale * grad ---- */
+typedef struct bft_adamw_step {
+    double lr, weight_decay;
+    double correction1, correction2; /* 1 - b1^t, 1 - b2^t */
+    double decay_product;            /* product of (1 - lr wd) over the steps 1..t; step 0, before training, has 1 */
+} bft_adamw_step;
+
+typedef struct bft_adamw {
+    double beta1, beta2, eps;
+    double scale;             /* clip factor on the gradients */
+    size_t count;             /* dense: elements */
+    bool decay;               /* false: this tensor has no weight decay */
+    bft_adamw_step step;
+    void *p, *m, *v;          /* (count) */
+    const void *grad;         /* (count) */
+} bft_adamw;
+
+/* Rows of the embedding table, lagging. A slot's state is current as of step last[slot]; the missed steps are replayed with
+ * gradient 0, in order, and then, where grad is given, step `now` is taken with it. After bft_adamw_gap missed steps
+ * m is too small to move a weight: of the rest only decay remains (by decay_product) while m and v shrink by powers
+ * of their betas, flushed to 0 below the smallest normal number. A slot with m = v = 0 has decay only.
+ * A table that has never been trained has last = 0. */
+typedef struct bft_adamw_rows {
+    double beta1, beta2, eps, scale;
+    size_t rows, channels;         /* U, C */
+    const bft_adamw_step *history; /* (now + 1) entry t is step t; entry 0 is the start */
+    uint32_t now;                  /* the optimizer's step, from 1, that the rows are brought to */
+    const uint32_t *slot;          /* (U) distinct */
+    uint32_t *last;                /* (S) read, and set to now unless `copy` */
+    void *p, *m, *v;               /* (S, C) */
+    const void *grad;              /* (U, C), or NULL: catch up through `now` and no more */
+    void *copy;                    /* (U, C) or NULL. Given: p after the replay goes here, and p, m, v, last stay as they are */
+} bft_adamw_rows;
+
+/* The gap: the smallest g with beta1^g < 2^-24, so that it is a function of beta1 alone. */
+uint32_t bft_adamw_gap(double beta1);
+
+typedef enum bft_dtype { BFT_F32, BFT_F16, BFT_BF16 } bft_dtype;
+static inline size_t bft_dtype_size(bft_dtype type) {
+    return type == BFT_F32 ? 4 : 2;
+}
+
+struct bft_ops {
+    const char *name; /* "ref", "ref64", "cpu-avx2", ... */
+    size_t real;      /* bytes of an element */
+
+    bft_status (*open)(bft_error *err, int threads, bft_device **out);
+    void (*close)(bft_device *device);
+    int (*threads)(const bft_device *device);
+    bft_status (*fault)(bft_error *err, bft_device *device); /* BFT_OK, or the fault that killed the device: sticky */
+
+    bft_status (*alloc)(bft_error *err, bft_device *device, size_t bytes, void **out); /* zeroed, 64-byte aligned */
+    void (*free)(bft_device *device, void *memory);
+    void (*fill_zero)(bft_device *device, void *memory, size_t bytes);
+    void (*to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count); /* casts */
+    void (*to_host)(bft_device *device, const void *reals, float *host, size_t count);
+
+    void (*embed_memory)(const bft_embed *op, bft_memory *out);
+    void (*embed_forward)(bft_device *device, const bft_embed *op);
+    void (*embed_backward)(bft_device *device, const bft_embed *op);
+
+    void (*linear_memory)(const bft_linear *op, bft_memory *out);
+    void (*linear_forward)(bft_device *device, const bft_linear *op);
+    void (*linear_backward)(bft_device *device, const bft_linear *op);
+
+    void (*attention_memory)(const bft_attention *op, bft_memory *out);
+    void (*attention_forward)(bft_device *device, const bft_attention *op);
+    void (*attention_backward)(bft_device *device, const bft_attention *op);
+
+    void (*residual_norm_memory)(const bft_residual_norm *op, bft_memory *out);
+    void (*residual_norm_forward)(bft_device *device, const bft_residual_norm *op);
+    void (*residual_norm_backward)(bft_device *device, const bft_residual_norm *op);
+
+    void (*gather_forward)(bft_device *device, const bft_gather *op);
+    void (*gather_backward)(bft_device *device, const bft_gather *op);
+    void (*mean_forward)(bft_device *device, const bft_mean *op);
+    void (*mean_backward)(bft_device *device, const bft_mean *op);
+    void (*mask)(bft_device *device, const bft_mask *op);
+    void (*loss)(bft_device *device, const bft_loss *op);
+
+    double (*sum_squares)(bft_device *device, const void *x, size_t count); /* in double, in blocks of fixed size */
+    void (*adamw)(bft_device *device, const bft_adamw *op);
+    void (*adamw_rows)(bft_device *device, const bft_adamw_rows *op);
+};
+typedef struct bft_ops bft_ops;
+
+/* The backend by its name: "cpu" (the best instruction set of this machine), one of its sets by name ("cpu-generic",
+ * "cpu-avx2", "cpu-avx512"), "ref", "ref64". BFT_BAD where it is unknown, or this machine can't run it. */
+bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out);
+
+/* All backends that this machine can run, NULL at the end; for tests and `bertft info`. */
+const bft_ops *const *bft_ops_all(void);
+
+#endif
