@@ -38,7 +38,14 @@ typedef struct bft_memory {
  * Philox4x32-10 with key = seed and counter = {channel / 4, position | layer << 16 | site << 24, sample, step}; word
  * channel % 4 of the block decides: the element is dropped where word < rate * 2^32 (bft_dropout_threshold), else
  * multiplied by 1 / (1 - rate). Attention probabilities use channel = head << 16 | position of the key, position = that of the query. ---- */
-typedef enum bft_site { BFT_SITE_EMBED, BFT_SITE_ATTENTION, BFT_SITE_ATTENTION_OUT, BFT_SITE_FEED_FORWARD, BFT_SITE_HEAD, BFT_SITE_HEAD_OUT } bft_site;
+typedef enum bft_site {
+    BFT_SITE_EMBED,
+    BFT_SITE_ATTENTION,
+    BFT_SITE_ATTENTION_OUT,
+    BFT_SITE_FEED_FORWARD,
+    BFT_SITE_HEAD,
+    BFT_SITE_HEAD_OUT
+} bft_site;
 
 typedef struct bft_dropout {
     float rate; /* 0: no dropout, the rest is not read; always < 1 */
@@ -58,21 +65,21 @@ static inline uint32_t bft_dropout_threshold(float rate) {
 typedef struct bft_embed {
     size_t rows, words, channels; /* N, U, C */
     float eps;
-    const void *word;             /* (U, C) the batch's distinct word vectors, gathered by the caller */
-    const uint32_t *word_row;     /* (N) which of them each token is */
-    const uint32_t *position;     /* (N) place in its sequence */
-    const void *position_table;   /* (P, C) */
-    const void *type_table;       /* (types, C), row 0 is read; NULL: none */
-    const void *gamma, *beta;     /* (C) */
+    const void *word;           /* (U, C) the batch's distinct word vectors, gathered by the caller */
+    const uint32_t *word_row;   /* (N) which of them each token is */
+    const uint32_t *position;   /* (N) place in its sequence */
+    const void *position_table; /* (P, C) */
+    const void *type_table;     /* (types, C), row 0 is read; NULL: none */
+    const void *gamma, *beta;   /* (C) */
     bft_dropout dropout;
-    void *y;                      /* (N, C) = */
+    void *y; /* (N, C) = */
     void *saved, *scratch;
     /* backward */
-    const void *dy;               /* (N, C) */
-    void *dword;                  /* (U, C) =, or NULL for frozen words */
-    void *dposition_table;        /* (P, C) += , NULL when frozen, as the following */
-    void *dtype_table;            /* (types, C) += into row 0 */
-    void *dgamma, *dbeta;         /* (C) += */
+    const void *dy;        /* (N, C) */
+    void *dword;           /* (U, C) =, or NULL for frozen words */
+    void *dposition_table; /* (P, C) += , NULL when frozen, as the following */
+    void *dtype_table;     /* (types, C) += into row 0 */
+    void *dgamma, *dbeta;  /* (C) += */
 } bft_embed;
 
 /* ---- linear: y = activation(x weight^T + bias), as torch.nn.Linear ---- */
@@ -86,16 +93,16 @@ typedef enum bft_activation {
 typedef struct bft_linear {
     size_t rows, in, out;
     bft_activation activation;
-    const void *x;           /* (rows, in) */
-    const void *weight;      /* (out, in) */
-    const void *bias;        /* (out) or NULL */
-    void *y;                 /* (rows, out) = */
+    const void *x;      /* (rows, in) */
+    const void *weight; /* (out, in) */
+    const void *bias;   /* (out) or NULL */
+    void *y;            /* (rows, out) = */
     void *saved, *scratch;
     /* backward */
-    const void *dy;          /* (rows, out) */
-    void *dx;                /* (rows, in) = , or += where dx_add; NULL: not wanted */
+    const void *dy; /* (rows, out) */
+    void *dx;       /* (rows, in) = , or += where dx_add; NULL: not wanted */
     bool dx_add;
-    void *dweight, *dbias;   /* (out, in), (out) += ; NULL: frozen */
+    void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
 } bft_linear;
 
 /* ---- attention: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
@@ -103,16 +110,16 @@ typedef struct bft_linear {
  * Queries may be fewer than keys: with query_start = {0, 1, .., B} only each sequence's first token asks. */
 typedef struct bft_attention {
     size_t batch, heads, head_size, longest; /* B, H, D, T */
-    const uint32_t *key_start;   /* (B + 1) first row of each sequence in k and v; the last entry is N */
+    const uint32_t *key_start;               /* (B + 1) first row of each sequence in k and v; the last entry is N */
     const uint32_t *query_start; /* (B + 1) the same for q and y; a query's position is its place in its sequence */
     const void *q, *k, *v;       /* (rows of queries, C), (N, C), (N, C) */
     size_t q_stride, kv_stride;
     bft_dropout dropout;
-    void *y;                     /* (rows of queries, C) =, dense */
+    void *y; /* (rows of queries, C) =, dense */
     void *saved, *scratch;
     /* backward */
-    const void *dy;              /* (rows of queries, C) dense */
-    void *dq, *dk, *dv;          /* =, with the strides of q, k, v */
+    const void *dy;     /* (rows of queries, C) dense */
+    void *dq, *dk, *dv; /* =, with the strides of q, k, v */
 } bft_attention;
 
 /* ---- residual_norm: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput) ---- */
@@ -122,41 +129,41 @@ typedef struct bft_residual_norm {
     const void *x, *residual; /* (rows, C) */
     const void *gamma, *beta; /* (C) */
     bft_dropout dropout;
-    void *y;                  /* (rows, C) = ; may be the same memory as x or residual */
+    void *y; /* (rows, C) = ; may be the same memory as x or residual */
     void *saved, *scratch;
     /* backward */
-    const void *dy;           /* (rows, C) */
-    void *dx;                 /* (rows, C) = */
-    void *dresidual;          /* (rows, C) = ; with dropout 0 it equals dx and may be the same memory */
-    void *dgamma, *dbeta;     /* (C) += ; NULL: frozen */
+    const void *dy;       /* (rows, C) */
+    void *dx;             /* (rows, C) = */
+    void *dresidual;      /* (rows, C) = ; with dropout 0 it equals dx and may be the same memory */
+    void *dgamma, *dbeta; /* (C) += ; NULL: frozen */
 } bft_residual_norm;
 
 /* ---- gather: y[i] = x[index[i]] and back: dx[index[i]] += dy[i]; an index occurs once ---- */
 typedef struct bft_gather {
     size_t rows, channels;
-    const uint32_t *index;    /* (rows) */
-    const void *x;            /* (any, C) */
-    void *y;                  /* (rows, C) = */
-    const void *dy;           /* (rows, C) */
-    void *dx;                 /* (any, C) += */
+    const uint32_t *index; /* (rows) */
+    const void *x;         /* (any, C) */
+    void *y;               /* (rows, C) = */
+    const void *dy;        /* (rows, C) */
+    void *dx;              /* (any, C) += */
 } bft_gather;
 
 /* ---- mean: y[b] = mean of the rows of sequence b ---- */
 typedef struct bft_mean {
     size_t batch, channels;
-    const uint32_t *start;    /* (B + 1) */
-    const void *x;            /* (N, C) */
-    void *y;                  /* (B, C) = */
-    const void *dy;           /* (B, C) */
-    void *dx;                 /* (N, C) = */
+    const uint32_t *start; /* (B + 1) */
+    const void *x;         /* (N, C) */
+    void *y;               /* (B, C) = */
+    const void *dy;        /* (B, C) */
+    void *dx;              /* (N, C) = */
 } bft_mean;
 
 /* ---- mask: y = dropout(x) by itself, before a head; the backward is the same op on dy ---- */
 typedef struct bft_mask {
     size_t rows, channels;
-    const void *x;            /* (rows, C) */
+    const void *x; /* (rows, C) */
     bft_dropout dropout;
-    void *y;                  /* (rows, C) = ; may be x */
+    void *y; /* (rows, C) = ; may be x */
 } bft_mask;
 
 /* ---- Losses. Forward and gradient in one go; both are divided by `normalizer`, which the caller computes over the
@@ -168,15 +175,15 @@ typedef enum bft_loss_kind { BFT_CROSS_ENTROPY, BFT_BINARY, BFT_SQUARED } bft_lo
 
 typedef struct bft_loss {
     bft_loss_kind kind;
-    size_t batch, classes;   /* B, K */
-    const void *logits;      /* (B, K) */
-    const uint32_t *target;  /* (B) cross_entropy */
-    const float *targets;    /* (B, K) binary and squared */
-    const float *weight;     /* (K) or NULL: all 1; not for squared */
-    float smoothing;         /* cross_entropy only, in [0, 1) */
+    size_t batch, classes;  /* B, K */
+    const void *logits;     /* (B, K) */
+    const uint32_t *target; /* (B) cross_entropy */
+    const float *targets;   /* (B, K) binary and squared */
+    const float *weight;    /* (K) or NULL: all 1; not for squared */
+    float smoothing;        /* cross_entropy only, in [0, 1) */
     double normalizer;
-    double *loss;            /* (B) each sample's share; its sum is the loss */
-    void *dlogits;           /* (B, K) =, or NULL */
+    double *loss;  /* (B) each sample's share; its sum is the loss */
+    void *dlogits; /* (B, K) =, or NULL */
 } bft_loss;
 
 /* ---- AdamW (Loshchilov and Hutter 2019, in the order of torch.optim.AdamW):
@@ -190,12 +197,12 @@ typedef struct bft_adamw_step {
 
 typedef struct bft_adamw {
     double beta1, beta2, eps;
-    double scale;             /* clip factor on the gradients */
-    size_t count;             /* dense: elements */
-    bool decay;               /* false: this tensor has no weight decay */
+    double scale; /* clip factor on the gradients */
+    size_t count; /* dense: elements */
+    bool decay;   /* false: this tensor has no weight decay */
     bft_adamw_step step;
-    void *p, *m, *v;          /* (count) */
-    const void *grad;         /* (count) */
+    void *p, *m, *v;  /* (count) */
+    const void *grad; /* (count) */
 } bft_adamw;
 
 /* Rows of the embedding table, lagging. A slot's state is current as of step last[slot]; the missed steps are replayed with
@@ -212,7 +219,7 @@ typedef struct bft_adamw_rows {
     uint32_t *last;                /* (S) read, and set to now unless `copy` */
     void *p, *m, *v;               /* (S, C) */
     const void *grad;              /* (U, C), or NULL: catch up through `now` and no more */
-    void *copy;                    /* (U, C) or NULL. Given: p after the replay goes here, and p, m, v, last stay as they are */
+    void *copy; /* (U, C) or NULL. Given: p after the replay goes here, and p, m, v, last stay as they are */
 } bft_adamw_rows;
 
 /* The gap: the smallest g with beta1^g < 2^-24, so that it is a function of beta1 alone. */

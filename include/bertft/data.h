@@ -33,8 +33,8 @@ size_t bft_dataset_size(const bft_dataset *dataset);
 const bft_labels *bft_dataset_labels(const bft_dataset *dataset); /* regression: one entry, "score" */
 bft_problem bft_dataset_problem(const bft_dataset *dataset);
 size_t bft_dataset_skipped(const bft_dataset *dataset);
-size_t bft_dataset_longest(const bft_dataset *dataset);  /* ids of the longest sample */
-size_t bft_dataset_tokens(const bft_dataset *dataset);   /* ids of all samples */
+size_t bft_dataset_longest(const bft_dataset *dataset); /* ids of the longest sample */
+size_t bft_dataset_tokens(const bft_dataset *dataset);  /* ids of all samples */
 
 /* One sample. */
 typedef struct bft_sample {
@@ -55,15 +55,15 @@ bft_status bft_dataset_split(bft_error *err, bft_dataset *dataset, double fracti
 /* ---- A packed batch: sequences end to end, no padding ---- */
 typedef struct bft_batch {
     size_t batch, tokens, words, longest; /* B, N, U, T */
-    uint32_t *start;     /* (B + 1) */
-    uint32_t *word_row;  /* (N) index into `word` */
-    uint32_t *word;      /* (U) distinct word ids, in the order of their first occurrence */
-    uint32_t *position;  /* (N) */
-    uint32_t *sample;    /* (B) index in the global batch, for dropout */
-    uint32_t *token_sample; /* (N) the same for each token */
-    uint32_t *first;     /* (B) row of each sequence's first token: start without its end */
-    uint32_t *target;    /* (B) */
-    float *targets;      /* (B, K) */
+    uint32_t *start;                      /* (B + 1) */
+    uint32_t *word_row;                   /* (N) index into `word` */
+    uint32_t *word;                       /* (U) distinct word ids, in the order of their first occurrence */
+    uint32_t *position;                   /* (N) */
+    uint32_t *sample;                     /* (B) index in the global batch, for dropout */
+    uint32_t *token_sample;               /* (N) the same for each token */
+    uint32_t *first;                      /* (B) row of each sequence's first token: start without its end */
+    uint32_t *target;                     /* (B) */
+    float *targets;                       /* (B, K) */
     /* capacity and the map from word id to row */
     size_t batch_limit, token_limit, classes, vocabulary;
     uint32_t *row_of_word; /* (V), 0 where absent, else row + 1; cleared through `word` */
@@ -86,8 +86,8 @@ typedef enum bft_speaker { BFT_CLIENT, BFT_OPERATOR } bft_speaker;
 
 typedef struct bft_turn {
     bft_speaker speaker;
-    const char *name;  /* what stood before the colon, or NULL */
-    const char *text;  /* without time and speaker, outer blanks trimmed */
+    const char *name; /* what stood before the colon, or NULL */
+    const char *text; /* without time and speaker, outer blanks trimmed */
     size_t length;
 } bft_turn;
 

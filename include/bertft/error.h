@@ -39,12 +39,12 @@ bft_status bft_error_prefix(bft_error *err, const char *format, ...) __attribute
 bft_status bft_error_memory(bft_error *err, unsigned long long bytes);
 
 /* Passes a failure up, keeping the happy path flat. */
-#define BFT_TRY(expression)                        \
-    do {                                           \
-        bft_status try_status_ = (expression);     \
-        if (try_status_ != BFT_OK) {               \
-            return try_status_;                    \
-        }                                          \
+#define BFT_TRY(expression)                                                                                            \
+    do {                                                                                                               \
+        bft_status try_status_ = (expression);                                                                         \
+        if (try_status_ != BFT_OK) {                                                                                   \
+            return try_status_;                                                                                        \
+        }                                                                                                              \
     } while (0)
 
 #endif

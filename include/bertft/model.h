@@ -48,7 +48,7 @@ void bft_model_destroy(bft_model *model); /* NULL is fine */
 
 const bft_model_config *bft_model_configuration(const bft_model *model);
 bft_head bft_model_head(const bft_model *model);
-size_t bft_model_classes(const bft_model *model);         /* K; 0 without a head */
+size_t bft_model_classes(const bft_model *model); /* K; 0 without a head */
 const char *bft_model_label(const bft_model *model, size_t id);
 
 /* Writes model.safetensors and config.json of the model as it is into `folder`. */
@@ -68,6 +68,7 @@ bft_status bft_session_logits(bft_error *err, bft_session *session, const bft_ba
 /* Vectors (B, C) of a packed batch: the CLS rows, the mean of each sequence's rows, or BERT's pooler (tanh); and the last hidden
  * states themselves, (N, C). */
 typedef enum bft_pooling { BFT_POOL_CLS, BFT_POOL_MEAN, BFT_POOL_POOLER, BFT_POOL_NONE } bft_pooling;
-bft_status bft_session_vectors(bft_error *err, bft_session *session, const bft_batch *batch, bft_pooling pooling, float *vectors);
+bft_status bft_session_vectors(bft_error *err, bft_session *session, const bft_batch *batch, bft_pooling pooling,
+                               float *vectors);
 
 #endif

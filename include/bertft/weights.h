@@ -20,7 +20,7 @@ typedef struct bft_tensor {
     bft_dtype dtype;
     size_t dimensions, shape[BFT_MAX_DIMENSIONS], count; /* count: product of the shape */
     const void *data; /* contiguous, row-major; NULL for a tensor of another type than F32, F16, BF16 (ids, masks) */
-    bool mapped;      /* data points into the mapped file: costs no memory until read; else the file's owner holds a copy */
+    bool mapped; /* data points into the mapped file: costs no memory until read; else the file's owner holds a copy */
     const char *file; /* the path it came from, for error lines */
 } bft_tensor;
 
@@ -31,7 +31,7 @@ bft_status bft_weights_open(bft_error *err, bft_weights **out, const char *path)
 void bft_weights_close(bft_weights *weights); /* NULL is fine */
 
 size_t bft_weights_count(const bft_weights *weights);
-const bft_tensor *bft_weights_at(const bft_weights *weights, size_t index); /* in the file's order */
+const bft_tensor *bft_weights_at(const bft_weights *weights, size_t index);       /* in the file's order */
 const bft_tensor *bft_weights_find(const bft_weights *weights, const char *name); /* NULL: there is none */
 
 /* Fails where a mapped file has shrunk since. Called before bulk reads. */
@@ -58,11 +58,11 @@ typedef struct bft_model_config {
     size_t layers, channels, heads, feed_forward, vocabulary, positions, types; /* types: 0 for DistilBERT */
     float layer_norm_eps;
     float hidden_dropout, attention_dropout, classifier_dropout;
-    size_t classes;    /* length of id2label, or num_labels; 2 where neither stands (transformers' default) */
-    char **labels;     /* (classes) names by id; LABEL_0.. where the file has none */
-    bool has_labels;   /* id2label stood in the file */
+    size_t classes;  /* length of id2label, or num_labels; 2 where neither stands (transformers' default) */
+    char **labels;   /* (classes) names by id; LABEL_0.. where the file has none */
+    bool has_labels; /* id2label stood in the file */
     bft_problem problem;
-    const char *head;  /* ours: "linear" or "mean" when a run of ours wrote it, else NULL */
+    const char *head; /* ours: "linear" or "mean" when a run of ours wrote it, else NULL */
 } bft_model_config;
 
 /* Reads FOLDER/config.json. Fields that we don't support (relative positions, another activation, decoders) are refused by name; an

@@ -25,7 +25,7 @@ bft_status bft_arena_string(bft_error *err, bft_arena *arena, const char *bytes,
 void bft_arena_free(bft_arena *arena);
 
 /* Typed form: `float *x; BFT_TRY(BFT_NEW(err, arena, &x, n));` gives n zeroed floats. */
-#define BFT_NEW(err, arena, pointer, count) \
+#define BFT_NEW(err, arena, pointer, count)                                                                            \
     bft_arena_alloc((err), (arena), (count), sizeof **(pointer), (void **)(pointer))
 
 #endif

@@ -138,8 +138,8 @@ bft_status bft_map_check(bft_error *err, const bft_map *map) {
         return bft_error_errno(err, BFT_BAD, "%s: cannot read its size", map->path);
     }
     if ((uintmax_t)info.st_size < map->size) {
-        return bft_error_set(err, BFT_BAD, "%s: the file shrank from %zu to %jd bytes while in use", map->path, map->size,
-                             (intmax_t)info.st_size);
+        return bft_error_set(err, BFT_BAD, "%s: the file shrank from %zu to %jd bytes while in use", map->path,
+                             map->size, (intmax_t)info.st_size);
     }
     return BFT_OK;
 }
@@ -255,7 +255,8 @@ bft_status bft_writer_open(bft_error *err, bft_writer **out, const char *path) {
     return BFT_OK;
 }
 
-static bft_status write_at(bft_error *err, bft_writer *writer, uint64_t offset, const unsigned char *bytes, size_t length) {
+static bft_status write_at(bft_error *err, bft_writer *writer, uint64_t offset, const unsigned char *bytes,
+                           size_t length) {
     while (length > 0) {
         ssize_t put = pwrite(writer->fd, bytes, length, (off_t)offset);
         if (put < 0 && errno == EINTR) {

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const char *text, size_t length, json_t **out) {
+bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const char *text, size_t length,
+                          json_t **out) {
     json_error_t why;
     *out = json_loadb(text, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (*out == NULL) {

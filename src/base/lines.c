@@ -16,7 +16,8 @@ enum { WINDOW = 1 << 16 };
 
 struct bft_lines {
     int fd;
-    bool gzip, member_open, ended, started; /* ended: no byte will follow the window; started: a byte order mark was looked for */
+    bool gzip, member_open, ended,
+        started; /* ended: no byte will follow the window; started: a byte order mark was looked for */
     z_stream stream;
     size_t longest, number;
     size_t raw_start, raw_end; /* unread bytes in raw: compressed, or the window itself */
@@ -52,7 +53,8 @@ static bft_status fill_inflated(bft_error *err, bft_lines *lines) {
             bool end;
             BFT_TRY(read_raw(err, lines, &end));
             if (end && lines->member_open) {
-                return bft_error_set(err, BFT_BAD, "%s:%zu: the gzip data is cut short", lines->name, lines->number + 1);
+                return bft_error_set(err, BFT_BAD, "%s:%zu: the gzip data is cut short", lines->name,
+                                     lines->number + 1);
             }
             if (end) {
                 lines->ended = true;

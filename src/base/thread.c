@@ -92,7 +92,8 @@ static bft_status start_worker(bft_error *err, bft_pool *pool, int thread) {
 
 bft_status bft_pool_create(bft_error *err, bft_pool **out, int threads) {
     if (threads < 0 || threads > MAX_THREADS) {
-        return bft_error_set(err, BFT_BAD, "%d threads asked for; 0 (all processors) to %d can be had", threads, MAX_THREADS);
+        return bft_error_set(err, BFT_BAD, "%d threads asked for; 0 (all processors) to %d can be had", threads,
+                             MAX_THREADS);
     }
     int wanted = threads == 0 ? usable_processors() : threads;
     bft_pool *pool = calloc(1, sizeof *pool);
