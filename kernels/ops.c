@@ -1,0 +1,78 @@
+/* ops.c: which backends there are, which of them this machine can run, and what belongs to the contract itself. */
+#include "kernels/ops.h"
+
+#include <string.h>
+
+extern const bft_ops bft_ops_ref, bft_ops_ref64, bft_ops_cpu_generic;
+#if defined(__x86_64__)
+extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512;
+#endif
+
+/* The best instruction set first, and each one's machines run all that follow it. */
+static const bft_ops *const backends[] = {
+#if defined(__x86_64__)
+    &bft_ops_cpu_avx512,  &bft_ops_cpu_avx2,
+#endif
+    &bft_ops_cpu_generic, &bft_ops_ref,      &bft_ops_ref64, NULL};
+
+const bft_ops *const *bft_ops_all(void) {
+#if defined(__x86_64__)
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return avx2 && avx512 ? backends : avx2 ? backends + 1 : backends + 2;
+#else
+    return backends;
+#endif
+}
+
+/* All members from `open` on are pointers to functions. */
+static bft_status check_complete(bft_error *err, const bft_ops *ops) {
+    typedef void function(void);
+    size_t first = offsetof(bft_ops, open);
+    for (size_t at = first; at < sizeof *ops; at += sizeof(function *)) {
+        function *pointer;
+        memcpy(&pointer, (const char *)ops + at, sizeof pointer);
+        if (pointer == NULL) {
+            return bft_error_set(err, BFT_FAILED,
+                                 "kernels/ops.h: backend %s leaves function %zu of struct bft_ops empty; it must have "
+                                 "them all",
+                                 ops->name, (at - first) / sizeof pointer + 1);
+        }
+    }
+    return BFT_OK;
+}
+
+static bft_status refuse(bft_error *err, const char *name) {
+    for (size_t i = 0; backends[i] != NULL; i++) {
+        if (strcmp(backends[i]->name, name) == 0) {
+            return bft_error_set(err, BFT_BAD,
+                                 "this machine lacks the instructions of backend \"%s\"; \"cpu\" takes "
+                                 "the best that it has",
+                                 name);
+        }
+    }
+    return bft_error_set(err, BFT_BAD,
+                         "\"%s\" is not a backend; \"cpu\" is, or one of its instruction sets "
+                         "(cpu-generic, cpu-avx2, cpu-avx512), ref, ref64",
+                         name);
+}
+
+bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
+    for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
+        if (strcmp(name, "cpu") == 0 || strcmp(name, (*ops)->name) == 0) {
+            BFT_TRY(check_complete(err, *ops));
+            *out = *ops;
+            return BFT_OK;
+        }
+    }
+    return refuse(err, name);
+}
+
+uint32_t bft_adamw_gap(double beta1) {
+    uint32_t gap = 0;
+    for (double power = 1; power >= 0x1p-24; power *= beta1) {
+        gap++;
+    }
+    return gap;
+}

@@ -1,0 +1,77 @@
+/* backend.c: the table of the reference's ops, and its device, which is nothing but the calling thread. */
+#include "kernels/ref/ref.h"
+
+#include <stdlib.h>
+
+struct bft_device {
+    int threads;
+};
+
+bft_status REF(open)(bft_error *err, int threads, bft_device **out) {
+    if (threads < 0) {
+        return bft_error_set(err, BFT_BAD, "%d threads asked for; 0 (all processors) or more can be had", threads);
+    }
+    bft_device *device = malloc(sizeof *device);
+    if (device == NULL) {
+        return bft_error_memory(err, sizeof *device);
+    }
+    device->threads = 1;
+    *out = device;
+    return BFT_OK;
+}
+
+void REF(close)(bft_device *device) {
+    free(device);
+}
+
+int REF(threads)(const bft_device *device) {
+    return device->threads;
+}
+
+bft_status REF(fault)(bft_error *err, bft_device *device) {
+    (void)err;
+    (void)device;
+    return BFT_OK;
+}
+
+#define NAME_NOW(set) #set
+#define NAME(set) NAME_NOW(set)
+#define TABLE_NOW(set) bft_ops_##set
+#define TABLE(set) TABLE_NOW(set)
+
+extern const bft_ops TABLE(BFT_REF);
+
+const bft_ops TABLE(BFT_REF) = {
+    .name = NAME(BFT_REF),
+    .real = sizeof(real),
+    .open = REF(open),
+    .close = REF(close),
+    .threads = REF(threads),
+    .fault = REF(fault),
+    .alloc = REF(alloc),
+    .free = REF(free),
+    .fill_zero = REF(fill_zero),
+    .to_device = REF(to_device),
+    .to_host = REF(to_host),
+    .embed_memory = REF(embed_memory),
+    .embed_forward = REF(embed_forward),
+    .embed_backward = REF(embed_backward),
+    .linear_memory = REF(linear_memory),
+    .linear_forward = REF(linear_forward),
+    .linear_backward = REF(linear_backward),
+    .attention_memory = REF(attention_memory),
+    .attention_forward = REF(attention_forward),
+    .attention_backward = REF(attention_backward),
+    .residual_norm_memory = REF(residual_norm_memory),
+    .residual_norm_forward = REF(residual_norm_forward),
+    .residual_norm_backward = REF(residual_norm_backward),
+    .gather_forward = REF(gather_forward),
+    .gather_backward = REF(gather_backward),
+    .mean_forward = REF(mean_forward),
+    .mean_backward = REF(mean_backward),
+    .mask = REF(mask),
+    .loss = REF(loss),
+    .sum_squares = REF(sum_squares),
+    .adamw = REF(adamw),
+    .adamw_rows = REF(adamw_rows),
+};
