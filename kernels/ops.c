@@ -1,6 +1,9 @@
 /* ops.c: which backends there are, which of them this machine can run, and what belongs to the contract itself. */
 #include "kernels/ops.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <string.h>
 
 extern const bft_ops bft_ops_ref, bft_ops_ref64, bft_ops_cpu_generic;
@@ -15,16 +18,24 @@ static const bft_ops *const backends[] = {
 #endif
     &bft_ops_cpu_generic, &bft_ops_ref,      &bft_ops_ref64, NULL};
 
-const bft_ops *const *bft_ops_all(void) {
 #if defined(__x86_64__)
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+/* clang 14's __builtin_cpu_supports doesn't know this one. */
+static bool has_f16c(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+}
+
+const bft_ops *const *bft_ops_all(void) {
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     return avx2 && avx512 ? backends : avx2 ? backends + 1 : backends + 2;
-#else
-    return backends;
-#endif
 }
+#else
+const bft_ops *const *bft_ops_all(void) {
+    return backends;
+}
+#endif
 
 /* All members from `open` on are pointers to functions. */
 static bft_status check_complete(bft_error *err, const bft_ops *ops) {

@@ -2,7 +2,7 @@
  *
  * A backend is one struct of function pointers. Three implement it: kernels/ref (scalar and obvious, as float and as
  * double: the judge), kernels/cpu (SIMD and threads) and kernels/cuda. One file an op, forward and backward together,
- * the same file name in each. A backend leaves no pointer NULL: bft_ops_open checks.
+ * the same file name in each. A backend leaves no pointer NULL: bft_ops_find checks.
  *
  * Letters for shapes: B sequences in the batch, N tokens in the batch (no padding: the sequences lie end to end), T
  * the longest sequence, C channels, H heads, D = C/H head size, F feed-forward width, V vocabulary, U distinct words in
@@ -14,9 +14,13 @@
  * the gradients. "=" means that the output is overwritten, "+=" that it is added to. NULL where a comment allows it
  * means "not wanted". Every sum runs in an order that depends on shapes only, never on the number of threads.
  *
- * An op that needs memory beside its tensors has a `_memory` function: it reads the sizes in the struct and says how many bytes
- * the caller must pass as `saved` (written by the forward, read by the backward; NULL in the struct means inference)
- * and as `scratch` (its content means nothing between calls). */
+ * A backward reads what its forward read, and `saved`; of the forward's outputs only attention's y must still be there.
+ * Nothing but the outputs, `saved` and `scratch` is written. No sequence is empty.
+ *
+ * An op that needs memory beside its tensors has a `_memory` function: it reads the sizes in the struct, no pointers, and
+ * says how many bytes the caller must pass as `saved` (written by the forward, read by the backward; NULL in the struct
+ * means inference) and as `scratch` (its content means nothing between calls), both 64-byte aligned. Smaller sizes never
+ * ask for more, so that memory for the largest batch serves all. */
 #ifndef BFT_KERNELS_OPS_H
 #define BFT_KERNELS_OPS_H
 
@@ -126,7 +130,7 @@ typedef struct bft_attention {
 typedef struct bft_residual_norm {
     size_t rows, channels;
     float eps;
-    const void *x, *residual; /* (rows, C) */
+    const void *x, *residual; /* (rows, C); not read by the backward, since y may have replaced them */
     const void *gamma, *beta; /* (C) */
     bft_dropout dropout;
     void *y; /* (rows, C) = ; may be the same memory as x or residual */
@@ -209,17 +213,17 @@ typedef struct bft_adamw {
  * gradient 0, in order, and then, where grad is given, step `now` is taken with it. After bft_adamw_gap missed steps
  * m is too small to move a weight: of the rest only decay remains (by decay_product) while m and v shrink by powers
  * of their betas, flushed to 0 below the smallest normal number. A slot with m = v = 0 has decay only.
- * A table that has never been trained has last = 0. */
+ * A table that has never been trained has last = 0. last[slot] <= now, and < now where grad is given. */
 typedef struct bft_adamw_rows {
     double beta1, beta2, eps, scale;
     size_t rows, channels;         /* U, C */
     const bft_adamw_step *history; /* (now + 1) entry t is step t; entry 0 is the start */
-    uint32_t now;                  /* the optimizer's step, from 1, that the rows are brought to */
+    uint32_t now;                  /* the optimizer's step that the rows are brought to; 0: before the first */
     const uint32_t *slot;          /* (U) distinct */
     uint32_t *last;                /* (S) read, and set to now unless `copy` */
     void *p, *m, *v;               /* (S, C) */
     const void *grad;              /* (U, C), or NULL: catch up through `now` and no more */
-    void *copy; /* (U, C) or NULL. Given: p after the replay goes here, and p, m, v, last stay as they are */
+    void *copy; /* (U, C) or NULL. Given (grad is NULL then): p after the replay goes here, the state stays as it is */
 } bft_adamw_rows;
 
 /* The gap: the smallest g with beta1^g < 2^-24, so that it is a function of beta1 alone. */
@@ -242,7 +246,8 @@ struct bft_ops {
     bft_status (*alloc)(bft_error *err, bft_device *device, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*free)(bft_device *device, void *memory);
     void (*fill_zero)(bft_device *device, void *memory, size_t bytes);
-    void (*to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count); /* casts */
+    /* Casts, exactly; host at any alignment. */
+    void (*to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
     void (*to_host)(bft_device *device, const void *reals, float *host, size_t count);
 
     void (*embed_memory)(const bft_embed *op, bft_memory *out);
