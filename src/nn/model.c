@@ -1,0 +1,401 @@
+/* model.c: loading a folder into a model, new heads, and saving. */
+#include "nn/network.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/philox.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STREAM_HEAD = 0x68656164, ROWS_AT_ONCE = 256, FEW = 4096 };
+
+/* ---- Backend ---- */
+
+bft_status bft_backend_open(bft_error *err, bft_backend *backend, const char *name, int threads) {
+    *backend = (bft_backend){0};
+    const bft_ops *ops;
+    BFT_TRY(bft_ops_find(err, strcmp(name, "auto") == 0 ? "cpu" : name, &ops));
+    BFT_TRY(ops->open(err, threads, &backend->device));
+    backend->ops = ops;
+    return BFT_OK;
+}
+
+void bft_backend_close(bft_backend *backend) {
+    if (backend->ops != NULL) {
+        backend->ops->close(backend->device);
+    }
+    *backend = (bft_backend){0};
+}
+
+/* ---- Finding tensors: with or without the encoder's prefix, with LayerNorm's old names ---- */
+
+static const char *without_prefix(const char *name) {
+    static const char *const prefixes[] = {"bert.", "distilbert."};
+    for (size_t i = 0; i < 2; i++) {
+        size_t length = strlen(prefixes[i]);
+        if (strncmp(name, prefixes[i], length) == 0) {
+            return name + length;
+        }
+    }
+    return name;
+}
+
+/* TensorFlow's names for LayerNorm's weight and bias, which old files keep. */
+static const bft_tensor *find_old_norm(const bft_weights *weights, const char *name) {
+    static const struct {
+        const char *now, *then;
+    } endings[] = {{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}};
+    char old[BFT_PARAM_NAME];
+    size_t length = strlen(name);
+    for (size_t i = 0; i < 2; i++) {
+        size_t now = strlen(endings[i].now);
+        if (length > now && strcmp(name + length - now, endings[i].now) == 0) {
+            memcpy(old, name, length - now);
+            strcpy(old + length - now, endings[i].then);
+            return bft_weights_find(weights, old);
+        }
+    }
+    return NULL;
+}
+
+static const bft_tensor *find(const bft_weights *weights, const char *name) {
+    const char *const names[] = {name, without_prefix(name)};
+    for (size_t i = 0; i < 2; i++) {
+        const bft_tensor *tensor = bft_weights_find(weights, names[i]);
+        if (tensor == NULL) {
+            tensor = find_old_norm(weights, names[i]);
+        }
+        if (tensor != NULL) {
+            return tensor;
+        }
+    }
+    return NULL;
+}
+
+static void shape_text(size_t dimensions, const size_t *shape, bft_buffer *out) {
+    bft_error ignored;
+    bft_buffer_clear(out);
+    for (size_t i = 0; i < dimensions; i++) {
+        (void)bft_buffer_printf(&ignored, out, "%s%zu", i == 0 ? "" : ", ", shape[i]);
+    }
+    (void)bft_buffer_reserve(&ignored, out, 0);
+}
+
+/* The tensor that a parameter is loaded from; refuses a missing one and one of another shape, naming both shapes. */
+static bft_status fetch(bft_error *err, const bft_model *model, const char *folder, const bft_param *param,
+                        const bft_tensor **out) {
+    const bft_tensor *tensor = find(model->weights, param->name);
+    bft_buffer wanted = {0}, found = {0};
+    shape_text(param->dimensions, param->shape, &wanted);
+    bft_status status = BFT_OK;
+    if (tensor == NULL) {
+        status = bft_error_set(err, BFT_BAD, "%s: has no tensor %s of shape (%s)", folder, param->name, wanted.data);
+    } else if (tensor->dimensions != param->dimensions ||
+               memcmp(tensor->shape, param->shape, param->dimensions * sizeof *param->shape) != 0) {
+        shape_text(tensor->dimensions, tensor->shape, &found);
+        status = bft_error_set(err, BFT_BAD, "%s: tensor %s has shape (%s), config.json asks for (%s)", tensor->file,
+                               tensor->name, found.data, wanted.data);
+    } else if (tensor->data == NULL) {
+        status = bft_error_set(err, BFT_BAD, "%s: tensor %s is of a type other than F32, F16 and BF16", tensor->file,
+                               tensor->name);
+    }
+    bft_buffer_free(&wanted);
+    bft_buffer_free(&found);
+    *out = tensor;
+    return status;
+}
+
+/* ---- Loading ---- */
+
+static bft_status check_finite(bft_error *err, const bft_model *model, const bft_param *param,
+                               const bft_tensor *tensor) {
+    const bft_ops *ops = model->backend.ops;
+    float part[FEW];
+    for (size_t at = 0; at < param->count; at += FEW) {
+        size_t count = param->count - at < FEW ? param->count - at : FEW;
+        ops->to_host(model->backend.device, bft_model_at(model, model->values, param->offset + at), part, count);
+        for (size_t i = 0; i < count; i++) {
+            if (!isfinite(part[i])) {
+                return bft_error_set(err, BFT_BAD, "%s: tensor %s: value %zu is not a finite number", tensor->file,
+                                     tensor->name, at + i);
+            }
+        }
+    }
+    return BFT_OK;
+}
+
+static bft_status load_param(bft_error *err, bft_model *model, const char *folder, const bft_param *param) {
+    const bft_tensor *tensor;
+    BFT_TRY(fetch(err, model, folder, param, &tensor));
+    if (param->sparse) {
+        bft_table_create(&model->table, tensor, model->backend);
+        return BFT_OK;
+    }
+    model->backend.ops->to_device(model->backend.device, tensor->dtype, tensor->data,
+                                  bft_model_at(model, model->values, param->offset), param->count);
+    return check_finite(err, model, param, tensor);
+}
+
+/* N(0, 0.02) for matrices, as BertPreTrainedModel._init_weights; vectors stay zero. */
+static void init_param(bft_model *model, const bft_param *param, uint64_t seed) {
+    if (!param->decay) {
+        return;
+    }
+    bft_random random = bft_random_create(seed, STREAM_HEAD, (uint64_t)param->offset);
+    float part[FEW];
+    for (size_t at = 0; at < param->count; at += FEW) {
+        size_t count = param->count - at < FEW ? param->count - at : FEW;
+        for (size_t i = 0; i < count; i++) {
+            part[i] = (float)(0.02 * bft_random_normal(&random));
+        }
+        model->backend.ops->to_device(model->backend.device, BFT_F32, part,
+                                      bft_model_at(model, model->values, param->offset + at), count);
+    }
+}
+
+/* Which tensors of the head come from the file; the rest are new. */
+typedef struct head_source {
+    bool pooler, classifier;
+    uint64_t seed;
+} head_source;
+
+static bft_status load(bft_error *err, bft_model *model, const char *folder, head_source from) {
+    const bft_backend *backend = &model->backend;
+    BFT_TRY(bft_params_create(err, &model->arena, &model->params, &model->config,
+                              model->head == BFT_HEAD_POOLER || (model->head == BFT_HEAD_NONE && from.pooler),
+                              model->head == BFT_HEAD_NONE ? 0 : model->config.classes));
+    BFT_TRY(bft_weights_check(err, model->weights));
+    BFT_TRY(backend->ops->alloc(err, backend->device, model->params.size * backend->ops->real, &model->values));
+    for (size_t i = 0; i < model->params.count; i++) {
+        const bft_param *param = &model->params.list[i];
+        bool is_classifier = strncmp(param->name, "classifier.", 11) == 0;
+        if (param->layer == BFT_LAYER_HEAD && !(is_classifier ? from.classifier : from.pooler)) {
+            init_param(model, param, from.seed);
+        } else {
+            BFT_TRY(load_param(err, model, folder, param));
+        }
+    }
+    return BFT_OK;
+}
+
+static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {
+    bft_model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        return bft_error_memory(err, sizeof *model);
+    }
+    *out = model;
+    model->backend = backend;
+    BFT_TRY(bft_model_config_read(err, &model->file_config, folder));
+    model->config = model->file_config;
+    return bft_weights_open(err, &model->weights, folder);
+}
+
+/* What head a folder holds: ours says so in config.json; Hugging Face's shows by its tensors. */
+static bft_head head_of(const bft_model *model, head_source *there) {
+    const char *pooler = model->config.architecture == BFT_BERT ? "bert.pooler.dense.weight" : "pre_classifier.weight";
+    there->pooler = find(model->weights, pooler) != NULL;
+    there->classifier = bft_weights_find(model->weights, "classifier.weight") != NULL;
+    const char *ours = model->file_config.head;
+    if (!there->classifier) {
+        return BFT_HEAD_NONE;
+    }
+    if (ours != NULL && strcmp(ours, "linear") == 0) {
+        return BFT_HEAD_LINEAR;
+    }
+    if (ours != NULL && strcmp(ours, "mean") == 0) {
+        return BFT_HEAD_MEAN;
+    }
+    return there->pooler ? BFT_HEAD_POOLER : BFT_HEAD_NONE;
+}
+
+static bft_status open_for_inference(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {
+    BFT_TRY(begin(err, out, folder, backend));
+    head_source from = {0};
+    (*out)->head = head_of(*out, &from);
+    return load(err, *out, folder, from);
+}
+
+bft_status bft_model_open(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {
+    bft_model *model = NULL;
+    bft_status status = open_for_inference(err, &model, folder, backend);
+    if (status != BFT_OK) {
+        bft_model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return BFT_OK;
+}
+
+static bool same_labels(const bft_model_config *config, const bft_labels *labels) {
+    bool same = config->has_labels && config->classes == labels->count;
+    for (size_t i = 0; same && i < labels->count; i++) {
+        same = strcmp(config->labels[i], labels->names[i]) == 0;
+    }
+    return same;
+}
+
+static bft_status set_up(bft_error *err, bft_model *model, const bft_model_setup *setup) {
+    bft_model_config *config = &model->config;
+    config->classes = setup->labels.count;
+    config->problem = setup->problem;
+    config->has_labels = true;
+    config->head = setup->head == BFT_HEAD_LINEAR ? "linear" : setup->head == BFT_HEAD_MEAN ? "mean" : "pooler";
+    if (setup->dropout >= 0) {
+        config->hidden_dropout = config->attention_dropout = config->classifier_dropout = (float)setup->dropout;
+    }
+    BFT_TRY(BFT_NEW(err, &model->arena, &config->labels, config->classes));
+    for (size_t i = 0; i < config->classes; i++) {
+        const char *name = setup->labels.names[i];
+        BFT_TRY(bft_arena_string(err, &model->arena, name, strlen(name), &config->labels[i]));
+    }
+    return BFT_OK;
+}
+
+static bft_status open_for_training(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
+                                    const bft_model_setup *setup) {
+    BFT_TRY(begin(err, out, folder, backend));
+    bft_model *model = *out;
+    head_source from = {0};
+    bool keeps = head_of(model, &from) == setup->head && same_labels(&model->file_config, &setup->labels);
+    from.seed = setup->seed;
+    from.classifier = keeps;
+    model->head = setup->head;
+    if (keeps) {
+        bft_log_info("%s: its classifier has these labels and is trained on", folder);
+    }
+    BFT_TRY(set_up(err, model, setup));
+    return load(err, model, folder, from);
+}
+
+bft_status bft_model_open_for_training(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
+                                       const bft_model_setup *setup) {
+    bft_model *model = NULL;
+    bft_status status = open_for_training(err, &model, folder, backend, setup);
+    if (status != BFT_OK) {
+        bft_model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return BFT_OK;
+}
+
+void bft_model_destroy(bft_model *model) {
+    if (model == NULL) {
+        return;
+    }
+    bft_table_free(&model->table);
+    if (model->values != NULL) {
+        model->backend.ops->free(model->backend.device, model->values);
+    }
+    bft_weights_close(model->weights);
+    bft_model_config_free(&model->file_config);
+    bft_arena_free(&model->arena);
+    free(model);
+}
+
+/* ---- Asking ---- */
+
+const bft_model_config *bft_model_configuration(const bft_model *model) {
+    return &model->config;
+}
+
+bft_head bft_model_head(const bft_model *model) {
+    return model->head;
+}
+
+size_t bft_model_classes(const bft_model *model) {
+    return model->head == BFT_HEAD_NONE ? 0 : model->config.classes;
+}
+
+const char *bft_model_label(const bft_model *model, size_t id) {
+    return model->config.labels[id];
+}
+
+/* ---- Saving ---- */
+
+static bft_status write_table(bft_error *err, const bft_model *model, bft_row_reader reader,
+                              bft_safetensors_writer *writer, void *rows, float *host) {
+    size_t vocabulary = model->table.vocabulary, channels = model->table.channels;
+    uint32_t words[ROWS_AT_ONCE];
+    for (size_t at = 0; at < vocabulary; at += ROWS_AT_ONCE) {
+        size_t count = vocabulary - at < ROWS_AT_ONCE ? vocabulary - at : ROWS_AT_ONCE;
+        for (size_t i = 0; i < count; i++) {
+            words[i] = (uint32_t)(at + i);
+        }
+        BFT_TRY(reader.read(err, reader.context, words, count, rows));
+        model->backend.ops->to_host(model->backend.device, rows, host, count * channels);
+        BFT_TRY(bft_safetensors_write(err, writer, host, count * channels));
+    }
+    return BFT_OK;
+}
+
+static bft_status write_dense(bft_error *err, const bft_model *model, const bft_param *param,
+                              bft_safetensors_writer *writer, float *host, size_t room) {
+    for (size_t at = 0; at < param->count; at += room) {
+        size_t count = param->count - at < room ? param->count - at : room;
+        model->backend.ops->to_host(model->backend.device, bft_model_at(model, model->values, param->offset + at), host,
+                                    count);
+        BFT_TRY(bft_safetensors_write(err, writer, host, count));
+    }
+    return BFT_OK;
+}
+
+static bft_status write_all(bft_error *err, const bft_model *model, bft_row_reader reader,
+                            bft_safetensors_writer *writer, void *rows, float *host) {
+    const bft_params *params = &model->params;
+    for (size_t i = 0; i < params->count; i++) {
+        const bft_param *param = &params->list[i];
+        BFT_TRY(bft_safetensors_declare(err, writer, param->name, param->dimensions, param->shape));
+    }
+    for (size_t i = 0; i < params->count; i++) {
+        const bft_param *param = &params->list[i];
+        if (param->sparse) {
+            BFT_TRY(write_table(err, model, reader, writer, rows, host));
+        } else {
+            BFT_TRY(write_dense(err, model, param, writer, host, ROWS_AT_ONCE * model->table.channels));
+        }
+    }
+    return BFT_OK;
+}
+
+bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path) {
+    const bft_ops *ops = model->backend.ops;
+    size_t room = ROWS_AT_ONCE * model->table.channels;
+    float *host = malloc(room * sizeof *host);
+    void *rows = NULL;
+    bft_safetensors_writer *writer = NULL;
+    bft_status status = host == NULL ? bft_error_memory(err, room * sizeof *host)
+                                     : ops->alloc(err, model->backend.device, room * ops->real, &rows);
+    if (status == BFT_OK) {
+        status = bft_safetensors_create(err, &writer, path);
+    }
+    if (status == BFT_OK) {
+        status = write_all(err, model, reader, writer, rows, host);
+    }
+    if (status == BFT_OK) {
+        status = bft_safetensors_commit(err, writer);
+    } else {
+        bft_safetensors_discard(writer);
+    }
+    if (rows != NULL) {
+        ops->free(model->backend.device, rows);
+    }
+    free(host);
+    return status;
+}
+
+bft_status bft_model_save(bft_error *err, const bft_model *model, const char *folder) {
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, folder, "model.safetensors");
+    if (status == BFT_OK) {
+        status = bft_model_save_weights(err, model, bft_table_reader(&model->table), path.data);
+    }
+    if (status == BFT_OK) {
+        status = bft_model_config_write(err, &model->config, folder);
+    }
+    bft_buffer_free(&path);
+    return status;
+}

@@ -1,0 +1,104 @@
+/* network.h: what a model and a session are made of; for src/nn, src/train and the tests that look inside. */
+#ifndef BFT_NN_NETWORK_H
+#define BFT_NN_NETWORK_H
+
+#include "bertft/model.h"
+#include "base/arena.h"
+#include "nn/params.h"
+#include "nn/table.h"
+
+struct bft_model {
+    bft_backend backend;
+    bft_model_config file_config; /* as read, owns its labels */
+    bft_model_config config;      /* what holds: labels and problem may be the training's own */
+    bft_head head;
+    bft_params params;
+    void *values; /* the dense block, params.size reals on the device */
+    bft_table table;
+    bft_weights *weights; /* kept open: the table's base lies in it */
+    bft_arena arena;
+};
+
+static inline void *bft_model_at(const bft_model *model, void *block, size_t offset) {
+    return (char *)block + offset * model->backend.ops->real;
+}
+
+/* Writes model.safetensors as bft_model_save does, the word rows through `reader`. */
+bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path);
+
+/* ---- Gradients of one batch: a block like the parameters', and the rows of the batch's words ---- */
+typedef struct bft_gradients {
+    void *dense; /* params.size reals, += */
+    void *words; /* (U, C) =, in the order of the batch's words */
+} bft_gradients;
+
+/* ---- What a forward pass leaves for the backward ---- */
+typedef struct bft_layer_state {
+    void *input;          /* (N, C) the layer's input: the output of the one below */
+    void *first;          /* (B, C) its first rows, in a layer that computes only them */
+    void *q, *kv;         /* (N, 3C) packed in q alone, or (B, C) and (N, 2C) */
+    void *attention;      /* (R, C); R rows: N, or B in a layer that computes only first rows */
+    void *attention_norm; /* (R, C) */
+    void *up;             /* (R, F) after GELU */
+    void *attention_saved, *attention_norm_saved, *up_saved, *output_norm_saved;
+} bft_layer_state;
+
+/* One pass over a batch: what kind, and the dropout's key. */
+typedef struct bft_pass {
+    bool training;
+    uint64_t seed;
+    uint32_t step;
+} bft_pass;
+
+struct bft_session {
+    const bft_model *model;
+    bft_row_reader reader;
+    size_t batch_limit, token_limit;
+    bool training;
+    void *block;                /* all device memory of the session */
+    uint32_t *zeros, *counting; /* (batch_limit + 1) 0, 0, ..; 0, 1, 2, .. */
+    double *losses;             /* (batch_limit) */
+    float *host;                /* (batch_limit, max(K, 1)) logits on their way to the caller */
+
+    void *words; /* (U, C) */
+    void *embed_saved;
+    bft_layer_state *layers; /* (L); one shared state where nothing is kept for a backward */
+    void *output;            /* (R, C) of the last layer */
+    void *projection;        /* (N, C) product before a residual_norm */
+    void *scratch;
+    void *pooled, *pooler_saved, *features, *logits; /* (B, C), -, (B, C), (B, K) */
+
+    /* backward */
+    void *d_output, *d_hidden, *d_residual; /* (N, C) */
+    void *d_up;                             /* (N, F) */
+    void *d_q, *d_kv;                       /* (N, 3C); (N, 2C) */
+    void *d_features, *d_logits;            /* (B, C), (B, K) */
+};
+
+/* A session that keeps what the backward needs. */
+bft_status bft_session_create_training(bft_error *err, bft_session **out, const bft_model *model, size_t batch_limit,
+                                       size_t token_limit);
+
+/* True where the last layer computes the sequences' first rows alone: all that the head reads. */
+static inline bool bft_head_reads_first(bft_head head) {
+    return head == BFT_HEAD_LINEAR || head == BFT_HEAD_POOLER;
+}
+
+/* ---- The network, forwards and backwards (encoder.c, head.c) ---- */
+
+/* Hidden states into session->output: (B, C) where `first_only`, else (N, C). */
+bft_status bft_encoder_forward(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass,
+                               bool first_only);
+/* From session->d_output back to the embeddings, down to the lowest tensor that isn't frozen. */
+void bft_encoder_backward(bft_session *session, const bft_batch *batch, bft_pass pass, bft_gradients gradients);
+
+/* session->output to session->logits, and back: d_logits to d_output. */
+void bft_head_forward(bft_session *session, const bft_batch *batch, bft_pass pass);
+void bft_head_backward(bft_session *session, const bft_batch *batch, bft_pass pass, bft_gradients gradients);
+
+/* Forward, loss, backward of one micro-batch. `loss` describes kind, weights, smoothing and normalizer; the rest is
+ * filled in here. Adds the batch's share to *total; gradients may be {NULL, NULL} for the loss alone. */
+bft_status bft_session_step(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass, bft_loss loss,
+                            bft_gradients gradients, double *total);
+
+#endif

@@ -1,0 +1,61 @@
+/* params.h: the one list of a network's tensors. Loading, saving, initialisation, the optimizer and the tests walk it.
+ *
+ * Dense parameters live in one block of reals; gradients and moments are blocks of the same layout. The places that the
+ * encoder asks for by name are offsets into that block. Query, key and value lie behind one another, so that one
+ * product computes all three: their weights are one (3C, C) matrix, their biases one (3C) vector. */
+#ifndef BFT_NN_PARAMS_H
+#define BFT_NN_PARAMS_H
+
+#include "bertft/model.h"
+#include "base/arena.h"
+
+enum { BFT_PARAM_NAME = 96, BFT_LAYER_EMBEDDINGS = -1, BFT_LAYER_HEAD = -2 };
+
+typedef struct bft_param {
+    char name[BFT_PARAM_NAME]; /* as Hugging Face writes it, with the "bert." or "distilbert." of the encoder */
+    size_t dimensions, shape[2], count;
+    size_t offset; /* in reals, in the dense block; the word embeddings, which are sparse, aren't in it */
+    bool sparse;   /* the word embeddings: rows that are rarely touched */
+    bool decay;    /* takes weight decay: not biases, not LayerNorm */
+    bool frozen;   /* gets neither gradient nor update */
+    int layer;     /* 0 .. L-1, BFT_LAYER_EMBEDDINGS or BFT_LAYER_HEAD */
+} bft_param;
+
+typedef struct bft_norm_place {
+    size_t gamma, beta; /* (C) */
+} bft_norm_place;
+
+typedef struct bft_linear_place {
+    size_t weight, bias; /* (out, in), (out) */
+} bft_linear_place;
+
+typedef struct bft_layer_places {
+    bft_linear_place qkv;           /* (3C, C), (3C) */
+    bft_linear_place attention_out; /* (C, C) */
+    bft_norm_place attention_norm;
+    bft_linear_place up, down; /* (F, C), (C, F) */
+    bft_norm_place output_norm;
+    bool frozen;
+} bft_layer_places;
+
+typedef struct bft_params {
+    size_t count;
+    bft_param *list;
+    size_t size;             /* reals in the dense block */
+    size_t positions, types; /* (P, C); (types, C), not there for DistilBERT */
+    bft_norm_place embedding_norm;
+    bft_layer_places *layers;    /* (L) */
+    bft_linear_place pooler;     /* (C, C): BERT's pooler, DistilBERT's pre_classifier */
+    bft_linear_place classifier; /* (K, C) */
+    bool has_types, has_pooler;
+    bool embeddings_frozen;
+} bft_params;
+
+/* The list for an encoder with this configuration; `pooler` and `classes` > 0 say which head tensors there are. */
+bft_status bft_params_create(bft_error *err, bft_arena *arena, bft_params *params, const bft_model_config *config,
+                             bool pooler, size_t classes);
+
+/* Freezes what TRAIN.FREEZE names: "embeddings", "encoder" (embeddings and all layers), or a layer's number. */
+bft_status bft_params_freeze(bft_error *err, bft_params *params, size_t layers, const char *what);
+
+#endif
