@@ -138,7 +138,7 @@ typedef struct bft_residual_norm {
     /* backward */
     const void *dy;       /* (rows, C) */
     void *dx;             /* (rows, C) = */
-    void *dresidual;      /* (rows, C) = ; with dropout 0 it equals dx and may be the same memory */
+    void *dresidual;      /* (rows, C) = ; may be the same memory as dy; with dropout 0 it equals dx, and may be dx */
     void *dgamma, *dbeta; /* (C) += ; NULL: frozen */
 } bft_residual_norm;
 

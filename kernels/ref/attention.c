@@ -55,10 +55,13 @@ static void query_forward(const bft_attention *op, const query *at) {
     size_t place = at->head * op->head_size;
     real *y = (real *)op->y + at->row * op->heads * op->head_size + place;
     probabilities(op, at, p);
+    for (size_t j = 0; j < at->keys; j++) {
+        p[j] *= dropout_of(op, at, j);
+    }
     for (size_t d = 0; d < op->head_size; d++) {
         double sum = 0;
         for (size_t j = 0; j < at->keys; j++) {
-            sum += p[j] * dropout_of(op, at, j) * (double)key_row(op, op->v, at, j)[d];
+            sum += p[j] * (double)key_row(op, op->v, at, j)[d];
         }
         y[d] = (real)sum;
     }
