@@ -27,16 +27,12 @@ enum { KINDS = sizeof names / sizeof *names };
 
 /* ---- Reading the configuration ---- */
 
-static bft_status find_kind(bft_error *err, const bft_config *config, bft_schedule_kind *kind) {
-    const char *name = bft_config_string(config, "SCHEDULER.NAME");
-    for (size_t i = 0; i < KINDS; i++) {
-        if (strcmp(names[i], name) == 0) {
-            *kind = (bft_schedule_kind)i;
-            return BFT_OK;
-        }
+static bft_schedule_kind kind_of(const char *name) {
+    size_t i = 0;
+    while (i < KINDS - 1 && strcmp(names[i], name) != 0) { /* the schema lets no other name in */
+        i++;
     }
-    return bft_error_set(err, BFT_BAD, "%s: SCHEDULER.NAME: there is no schedule \"%s\"",
-                         bft_config_origin(config, "SCHEDULER.NAME"), name);
+    return (bft_schedule_kind)i;
 }
 
 /* A key that may be null: then the schedule's own default counts. */
@@ -44,52 +40,74 @@ static double float_or(const bft_config *config, const char *key, double otherwi
     return bft_config_is_null(config, key) ? otherwise : bft_config_float(config, key);
 }
 
-static bft_status require(bft_error *err, const bft_config *config, bft_schedule_kind kind, const char *key) {
-    if (bft_config_is_null(config, key)) {
-        return bft_error_set(err, BFT_BAD, "%s: SCHEDULER.NAME: %s needs a value for %s, which has no default",
-                             bft_config_origin(config, "SCHEDULER.NAME"), names[kind], key);
-    }
-    return BFT_OK;
+static bft_status needs(bft_error *err, const bft_config *config, bft_schedule_kind kind, const char *keys) {
+    return bft_error_set(err, BFT_BAD, "%s: SCHEDULER.NAME: %s needs %s, which has no default",
+                         bft_config_origin(config, "SCHEDULER.NAME"), names[kind], keys);
 }
 
-static bool needs_minimum(bft_schedule_kind kind) {
-    return kind == BFT_SCHEDULE_COSINE_MIN || kind == BFT_SCHEDULE_COSINE_WARMUP_MIN;
+static bft_ramp ramp_of(const char *name) {
+    return strcmp(name, "linear") == 0   ? BFT_RAMP_LINEAR
+           : strcmp(name, "cosine") == 0 ? BFT_RAMP_COSINE
+                                         : BFT_RAMP_SQRT;
+}
+
+/* The lowest rate, absolute and as a share; the configuration gives one of the two, or neither. */
+static bft_status read_minimum(bft_error *err, const bft_config *config, bft_schedule *s) {
+    const char *absolute = "SCHEDULER.MIN_LR", *share = "SCHEDULER.MIN_LR_RATE";
+    bool has_absolute = !bft_config_is_null(config, absolute), has_share = !bft_config_is_null(config, share);
+    if (has_absolute && has_share) {
+        return bft_error_set(err, BFT_BAD, "%s: %s: set this or %s, not both", bft_config_origin(config, share), share,
+                             absolute);
+    }
+    if (!has_absolute && !has_share &&
+        (s->kind == BFT_SCHEDULE_COSINE_MIN || s->kind == BFT_SCHEDULE_COSINE_WARMUP_MIN)) {
+        return needs(err, config, s->kind, "SCHEDULER.MIN_LR or SCHEDULER.MIN_LR_RATE");
+    }
+    if (has_share) {
+        s->least = bft_config_float(config, share);
+        s->minimum = s->least * s->base;
+    } else {
+        s->minimum = float_or(config, absolute, s->kind == BFT_SCHEDULE_POLYNOMIAL ? 1e-7 : 0);
+        s->least = s->base > 0 ? s->minimum / s->base : 0;
+    }
+    if (s->kind == BFT_SCHEDULE_POLYNOMIAL && s->minimum >= s->base) {
+        return bft_error_set(err, BFT_BAD, "%s: %s: %g must be smaller than OPTIM.LR, %g",
+                             bft_config_origin(config, absolute), absolute, s->minimum, s->base);
+    }
+    return BFT_OK;
 }
 
 bft_status bft_schedule_create(bft_error *err, bft_schedule *out, const bft_config *config, uint64_t total_steps) {
-    bft_schedule_kind kind = BFT_SCHEDULE_LINEAR;
-    BFT_TRY(find_kind(err, config, &kind));
-    if (needs_minimum(kind)) {
-        BFT_TRY(require(err, config, kind, "SCHEDULER.MIN_LR"));
-    }
-    if (kind == BFT_SCHEDULE_WARMUP_STABLE_DECAY) {
-        BFT_TRY(require(err, config, kind, "SCHEDULER.DECAY_STEPS"));
-    }
-    double base = bft_config_float(config, "OPTIM.LR"), total = (double)total_steps;
-    double warmup = bft_config_float(config, "SCHEDULER.WARMUP");
-    *out = (bft_schedule){
-        .kind = kind,
-        .base = base,
-        .warmup = warmup >= 1 ? floor(warmup) : ceil(warmup * total),
-        .total = total,
-        .minimum = float_or(config, "SCHEDULER.MIN_LR", kind == BFT_SCHEDULE_POLYNOMIAL ? 1e-7 : 0),
-        .cycles = float_or(config, "SCHEDULER.CYCLES", kind == BFT_SCHEDULE_COSINE_RESTARTS ? 1 : 0.5),
-        .power = bft_config_float(config, "SCHEDULER.POWER"),
-        .factor = bft_config_float(config, "SCHEDULER.FACTOR"),
-        .threshold = bft_config_float(config, "SCHEDULER.THRESHOLD"),
-        .patience = (uint64_t)bft_config_int(config, "SCHEDULER.PATIENCE"),
-        .cooldown = (uint64_t)bft_config_int(config, "SCHEDULER.COOLDOWN"),
-        .maximize = bft_metric_maximizes(bft_config_string(config, "SCHEDULER.METRIC")),
-    };
+    bft_schedule s = {.base = bft_config_float(config, "OPTIM.LR"), .total = (double)total_steps};
+    s.kind = kind_of(bft_config_string(config, "SCHEDULER.NAME"));
+    BFT_TRY(read_minimum(err, config, &s));
     if (!bft_config_is_null(config, "SCHEDULER.DECAY_STEPS")) {
-        out->decay = (double)bft_config_int(config, "SCHEDULER.DECAY_STEPS");
+        s.decay = (double)bft_config_int(config, "SCHEDULER.DECAY_STEPS");
+    } else if (s.kind == BFT_SCHEDULE_WARMUP_STABLE_DECAY) {
+        return needs(err, config, s.kind, "SCHEDULER.DECAY_STEPS");
     }
-    out->plateau = (bft_plateau){.lr = base, .best = out->maximize ? -INFINITY : INFINITY};
-    if (kind == BFT_SCHEDULE_POLYNOMIAL && out->minimum >= base) {
-        return bft_error_set(err, BFT_BAD, "%s: SCHEDULER.MIN_LR: %g must be smaller than OPTIM.LR, %g",
-                             bft_config_origin(config, "SCHEDULER.MIN_LR"), out->minimum, base);
+    double warmup = bft_config_float(config, "SCHEDULER.WARMUP");
+    s.warmup = warmup >= 1 ? floor(warmup) : ceil(warmup * s.total);
+    s.timescale = s.warmup > 0 ? s.warmup : 10000;
+    if (!bft_config_is_null(config, "SCHEDULER.TIMESCALE")) {
+        s.timescale = (double)bft_config_int(config, "SCHEDULER.TIMESCALE");
     }
+    s.cycles = float_or(config, "SCHEDULER.CYCLES", s.kind == BFT_SCHEDULE_COSINE_RESTARTS ? 1 : 0.5);
+    s.power = float_or(config, "SCHEDULER.POWER", 1);
+    s.rise = ramp_of(bft_config_string(config, "SCHEDULER.WARMUP_TYPE"));
+    s.fall = ramp_of(bft_config_string(config, "SCHEDULER.DECAY_TYPE"));
+
+    s.factor = float_or(config, "SCHEDULER.FACTOR", 0.1);
+    bool has_patience = !bft_config_is_null(config, "SCHEDULER.PATIENCE");
+    s.patience = has_patience ? (uint64_t)bft_config_int(config, "SCHEDULER.PATIENCE") : 10;
+    s.maximize = bft_metric_maximizes(bft_schedule_metric(config));
+    s.plateau = (bft_plateau){.lr = s.base, .best = s.maximize ? -INFINITY : INFINITY};
+    *out = s;
     return BFT_OK;
+}
+
+const char *bft_schedule_metric(const bft_config *config) {
+    return bft_config_is_null(config, "SCHEDULER.METRIC") ? "loss" : bft_config_string(config, "SCHEDULER.METRIC");
 }
 
 /* ---- The factors behind the warm-up ---- */
@@ -123,25 +141,33 @@ static double polynomial(const bft_schedule *s, double step) {
 }
 
 static double inverse_sqrt(const bft_schedule *s, double step) {
-    double timescale = s->warmup > 0 ? s->warmup : 10000;
-    return 1 / sqrt((step + (timescale - s->warmup)) / timescale);
+    return 1 / sqrt((step + (s->timescale - s->warmup)) / s->timescale);
 }
 
 static double warmup_stable_decay(const bft_schedule *s, double step) {
-    double least = s->minimum / s->base, decay_start = s->total - s->decay;
+    double decay_start = s->total - s->decay, factor;
     if (step < s->warmup) {
-        return step / at_least_1(s->warmup) * (1 - least) + least;
-    }
-    if (step < decay_start) {
+        double progress = step / at_least_1(s->warmup);
+        factor = s->rise == BFT_RAMP_LINEAR   ? progress
+                 : s->rise == BFT_RAMP_COSINE ? 0.5 * (1 - cos(pi * progress))
+                                              : 1 - sqrt(1 - progress);
+    } else if (step < decay_start) {
         return 1;
+    } else if (step < s->total) {
+        double progress = (step - decay_start) / at_least_1(s->decay);
+        factor = s->fall == BFT_RAMP_LINEAR   ? 1 - progress
+                 : s->fall == BFT_RAMP_COSINE ? 0.5 * (1 + cos(pi * s->cycles * 2 * progress))
+                                              : 1 - sqrt(progress);
+    } else {
+        return s->least;
     }
-    return step < s->total ? cosine(s->cycles, (step - decay_start) / at_least_1(s->decay), least) : least;
+    return fmax(0, factor * (1 - s->least) + s->least);
 }
 
 /* Its warm-up starts at one step's worth instead of 0, and its decay one step early. */
 static double cosine_warmup_min(const bft_schedule *s, double step) {
     return step < s->warmup ? (step + 1) / at_least_1(s->warmup)
-                            : cosine(s->cycles, progress_of(s, step + 1), s->minimum / s->base);
+                            : cosine(s->cycles, progress_of(s, step + 1), s->least);
 }
 
 /* ---- The learning rate ---- */
@@ -153,7 +179,7 @@ static double factor_after_warmup(const bft_schedule *s, double step) {
     case BFT_SCHEDULE_COSINE:
         return cosine(s->cycles, progress_of(s, step), 0);
     case BFT_SCHEDULE_COSINE_MIN:
-        return cosine(s->cycles, progress_of(s, step), s->minimum / s->base);
+        return cosine(s->cycles, progress_of(s, step), s->least);
     case BFT_SCHEDULE_COSINE_RESTARTS:
         return cosine_restarts(s, progress_of(s, step));
     case BFT_SCHEDULE_POLYNOMIAL:
@@ -182,10 +208,11 @@ double bft_schedule_lr(const bft_schedule *schedule, uint64_t step) {
     }
 }
 
-/* ---- reduce_lr_on_plateau, with torch's relative threshold ---- */
+/* ---- reduce_lr_on_plateau, with torch's defaults ---- */
 
 static bool improves(const bft_schedule *s, double metric) {
-    return s->maximize ? metric > s->plateau.best * (1 + s->threshold) : metric < s->plateau.best * (1 - s->threshold);
+    const double threshold = 1e-4; /* relative */
+    return s->maximize ? metric > s->plateau.best * (1 + threshold) : metric < s->plateau.best * (1 - threshold);
 }
 
 void bft_schedule_observe(bft_schedule *schedule, double metric) {
@@ -196,16 +223,11 @@ void bft_schedule_observe(bft_schedule *schedule, double metric) {
     } else {
         plateau->bad++;
     }
-    if (plateau->cooldown > 0) {
-        plateau->cooldown--;
-        plateau->bad = 0;
-    }
     if (plateau->bad > schedule->patience) {
         double lr = fmax(plateau->lr * schedule->factor, schedule->minimum);
-        if (plateau->lr - lr > 1e-8) { /* torch's eps: smaller steps are not worth taking */
+        if (plateau->lr - lr > 1e-8) { /* smaller changes are not worth making */
             plateau->lr = lr;
         }
-        plateau->cooldown = schedule->cooldown;
         plateau->bad = 0;
     }
 }

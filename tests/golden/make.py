@@ -246,17 +246,20 @@ def write_schedules():
             ("cosine", warmup, {}), ("cosine", warmup, {"num_cycles": 1.5}),
             ("cosine_with_restarts", warmup, {}), ("cosine_with_restarts", warmup, {"num_cycles": 3}),
             ("polynomial", warmup, {}), ("polynomial", warmup, {"lr_end": 1e-6, "power": 2.5}),
-            ("inverse_sqrt", warmup, {}),
+            ("inverse_sqrt", warmup, {}), ("inverse_sqrt", warmup, {"timescale": 333}),
             ("cosine_with_min_lr", warmup, {"min_lr": 2e-6}),
-            ("cosine_with_min_lr", warmup, {"min_lr": 0.0, "num_cycles": 1.25}),
+            ("cosine_with_min_lr", warmup, {"min_lr_rate": 0.05, "num_cycles": 1.25}),
             ("cosine_warmup_with_min_lr", warmup, {"min_lr": 2e-6}),
             ("cosine_warmup_with_min_lr", warmup, {"min_lr": 1e-6, "num_cycles": 1.25}),
             ("warmup_stable_decay", warmup, {"num_decay_steps": 200}),
             ("warmup_stable_decay", warmup, {"num_decay_steps": 100, "min_lr_ratio": 0.1, "num_cycles": 0.4}),
+            ("warmup_stable_decay", warmup, {"num_decay_steps": 300, "min_lr_ratio": 0.02, "warmup_type": "cosine",
+                                             "decay_type": "linear"}),
+            ("warmup_stable_decay", warmup, {"num_decay_steps": 699, "warmup_type": "1-sqrt", "decay_type": "1-sqrt"}),
         ]
     cases += [("reduce_lr_on_plateau", 0, {}), ("reduce_lr_on_plateau", 0, {"factor": 0.5, "patience": 3}),
-              ("reduce_lr_on_plateau", 0, {"factor": 0.3, "patience": 5, "cooldown": 4, "min_lr": 1e-6}),
-              ("reduce_lr_on_plateau", 0, {"mode": "max", "factor": 0.7, "patience": 2, "threshold": 0.01})]
+              ("reduce_lr_on_plateau", 0, {"factor": 0.3, "patience": 5, "min_lr": 1e-6}),
+              ("reduce_lr_on_plateau", 0, {"mode": "max", "factor": 0.7, "patience": 2})]
     traces = []
     for name, warmup, keywords in cases:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
