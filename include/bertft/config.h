@@ -26,15 +26,19 @@ bft_status bft_config_merge_pairs(bft_error *err, bft_config *config, size_t cou
 bool bft_config_bool(const bft_config *config, const char *key);
 int64_t bft_config_int(const bft_config *config, const char *key);
 double bft_config_float(const bft_config *config, const char *key);
-const char *bft_config_string(const bft_config *config, const char *key); /* "" when unset */
+/* Of a key that also takes a bool or an int, those as text ("true", "0"): DATA.HEADER gives "auto", "true" or "false". "" when
+ * unset or a list: LOSS.CLASS_WEIGHTS gives "auto" or "". */
+const char *bft_config_string(const bft_config *config, const char *key);
+bool bft_config_is_int(const bft_config *config, const char *key); /* of a key that takes a name or an int: DATA.TEXT */
 
-/* List keys, and keys that take a path or a list (a single value is a list of one). Items are strings as written. */
+/* List keys, and keys that take a path or a list (DATA.TRAIN: a single path is a list of one). Items are strings as written. Where
+ * a string is no item (DATA.LABELS: auto; DATA.LABEL_NAMES: a file) the list is empty then, as it is where the key holds null. */
 size_t bft_config_list_size(const bft_config *config, const char *key);
 const char *bft_config_list_at(const bft_config *config, const char *key, size_t index);
 /* A numeric list item; the schema has checked that it is a number. */
 double bft_config_list_number(const bft_config *config, const char *key, size_t index);
 
-/* Map keys (a taxonomy's label map): pairs in the order of the file. */
+/* Map keys (a taxonomy's label map): pairs in the order of the file; *to is NULL for null. */
 size_t bft_config_map_size(const bft_config *config, const char *key);
 void bft_config_map_at(const bft_config *config, const char *key, size_t index, const char **from, const char **to);
 
