@@ -1,0 +1,14 @@
+/* evaluate.h: a model's answers on a data set, measured. */
+#ifndef BFT_TRAIN_EVALUATE_H
+#define BFT_TRAIN_EVALUATE_H
+
+#include "bertft/data.h"
+#include "bertft/model.h"
+#include "train/metrics.h"
+
+/* Runs every sample through the session and adds it to `metrics`, which is cleared first. `batch` is working room: at
+ * most the session's limits, and large enough for the longest sample. */
+bft_status bft_evaluate(bft_error *err, bft_session *session, bft_batch *batch, const bft_dataset *data,
+                        bft_metrics *metrics);
+
+#endif

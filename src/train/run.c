@@ -1,0 +1,199 @@
+/* run.c: making, finding and logging into a run's folder. */
+#include "train/run.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/lines.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LONGEST_LINE = 1 << 20 };
+
+static bft_status joined(bft_error *err, const char *folder, const char *name, char **out) {
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, folder, name);
+    *out = path.data; /* ours to free */
+    return status;
+}
+
+static bft_status set_paths(bft_error *err, bft_run *run, const char *folder) {
+    BFT_TRY(joined(err, "", folder, &run->folder));
+    BFT_TRY(joined(err, folder, "model.safetensors", &run->model));
+    return joined(err, folder, "checkpoint/last", &run->checkpoint);
+}
+
+static bft_status open_metrics(bft_error *err, bft_run *run, const char *mode) {
+    char *path = NULL;
+    bft_status status = joined(err, run->folder, "metrics.jsonl", &path);
+    if (status == BFT_OK) {
+        run->metrics = fopen(path, mode);
+        if (run->metrics == NULL) {
+            status = bft_error_errno(err, BFT_FAILED, "%s: cannot open for writing", path);
+        }
+    }
+    free(path);
+    return status;
+}
+
+static bft_status remove_old(bft_error *err, const char *folder) {
+    static const char *const names[] = {"model.safetensors", "metrics.jsonl", "checkpoint/last"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = NULL;
+        BFT_TRY(joined(err, folder, names[i], &path));
+        bool gone = unlink(path) == 0 || errno == ENOENT;
+        bft_status status = gone ? BFT_OK : bft_error_errno(err, BFT_FAILED, "%s: cannot remove", path);
+        free(path);
+        BFT_TRY(status);
+    }
+    return BFT_OK;
+}
+
+static bft_status write_config(bft_error *err, const char *path, const bft_config *config) {
+    bft_buffer text = {0};
+    bft_status status = bft_config_dump(err, config, false, &text);
+    if (status == BFT_OK) {
+        status = bft_file_write(err, path, text.data, text.length);
+    }
+    bft_buffer_free(&text);
+    return status;
+}
+
+static bft_status fill_folder(bft_error *err, bft_run *run, const char *config_path, const bft_config *config,
+                              bool overwrite) {
+    if (bft_file_exists(config_path)) {
+        if (!overwrite) {
+            return bft_error_set(
+                err, BFT_BAD,
+                "%s: holds a run already; --overwrite replaces it, `bertft train --resume %s` goes on, "
+                "another OUTPUT_DIR keeps both",
+                run->folder, run->folder);
+        }
+        BFT_TRY(remove_old(err, run->folder));
+    }
+    char *checkpoints = NULL;
+    bft_status status = joined(err, run->folder, "checkpoint", &checkpoints);
+    if (status == BFT_OK) {
+        status = bft_directory_create(err, checkpoints);
+    }
+    free(checkpoints);
+    BFT_TRY(status);
+    BFT_TRY(write_config(err, config_path, config));
+    return open_metrics(err, run, "we");
+}
+
+bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config, bool overwrite) {
+    *run = (bft_run){0};
+    char *config_path = NULL;
+    bft_status status = set_paths(err, run, folder);
+    if (status == BFT_OK) {
+        status = joined(err, folder, "config.yaml", &config_path);
+    }
+    if (status == BFT_OK) {
+        status = fill_folder(err, run, config_path, config, overwrite);
+    }
+    free(config_path);
+    return status;
+}
+
+bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder) {
+    *run = (bft_run){0};
+    return set_paths(err, run, folder);
+}
+
+void bft_run_close(bft_run *run) {
+    if (run->metrics != NULL) {
+        fclose(run->metrics);
+    }
+    free(run->folder);
+    free(run->model);
+    free(run->checkpoint);
+    *run = (bft_run){0};
+}
+
+/* Keeps the lines up to `step`. A line that a crash cut in the middle isn't JSON, and goes. */
+static bft_status keep_lines(bft_error *err, bft_lines *lines, uint64_t step, bft_buffer *kept) {
+    for (;;) {
+        char *line;
+        size_t length;
+        bool cut, more;
+        BFT_TRY(bft_lines_next(err, lines, &line, &length, &cut, &more));
+        if (!more) {
+            return BFT_OK;
+        }
+        bft_error ignored;
+        json_t *value = NULL;
+        if (cut || bft_json_parse(&ignored, "metrics.jsonl", 1, line, length, &value) != BFT_OK) {
+            continue;
+        }
+        json_t *at = json_object_get(value, "step");
+        bool wanted = json_is_integer(at) && (uint64_t)json_integer_value(at) <= step;
+        json_decref(value);
+        if (wanted) {
+            BFT_TRY(bft_buffer_append(err, kept, line, length));
+            BFT_TRY(bft_buffer_append(err, kept, "\n", 1));
+        }
+    }
+}
+
+static bft_status rewrite(bft_error *err, const char *path, uint64_t step) {
+    bft_lines *lines = NULL;
+    bft_buffer kept = {0};
+    BFT_TRY(bft_lines_open(err, &lines, path, LONGEST_LINE));
+    bft_status status = keep_lines(err, lines, step, &kept);
+    bft_lines_close(lines);
+    if (status == BFT_OK) {
+        status = bft_file_write(err, path, kept.data, kept.length);
+    }
+    bft_buffer_free(&kept);
+    return status;
+}
+
+bft_status bft_run_cut(bft_error *err, bft_run *run, uint64_t step) {
+    char *path = NULL;
+    bft_status status = joined(err, run->folder, "metrics.jsonl", &path);
+    if (status == BFT_OK && bft_file_exists(path)) {
+        status = rewrite(err, path, step);
+    }
+    free(path);
+    return status == BFT_OK ? open_metrics(err, run, "ae") : status;
+}
+
+static bft_status end_line(bft_error *err, bft_run *run) {
+    fputs("}\n", run->metrics);
+    if (fflush(run->metrics) != 0 || ferror(run->metrics)) {
+        return bft_error_errno(err, BFT_FAILED, "%s/metrics.jsonl: cannot write", run->folder);
+    }
+    return BFT_OK;
+}
+
+/* JSON has no NaN or infinity: null stands for them. */
+static void number(FILE *file, const char *name, double value) {
+    if (isfinite(value)) {
+        fprintf(file, ", \"%s\": %.9g", name, value);
+    } else {
+        fprintf(file, ", \"%s\": null", name);
+    }
+}
+
+bft_status bft_run_log_step(bft_error *err, bft_run *run, const bft_train_step *step) {
+    fprintf(run->metrics, "{\"step\": %llu", (unsigned long long)step->step);
+    number(run->metrics, "loss", step->loss);
+    number(run->metrics, "lr", step->lr);
+    number(run->metrics, "samples_per_second", step->samples_per_second);
+    number(run->metrics, "tokens_per_second", step->tokens_per_second);
+    return end_line(err, run);
+}
+
+bft_status bft_run_log_evaluation(bft_error *err, bft_run *run, uint64_t step, const bft_metrics *metrics) {
+    bft_problem problem = bft_metrics_problem(metrics);
+    fprintf(run->metrics, "{\"step\": %llu, \"split\": \"valid\"", (unsigned long long)step);
+    for (size_t i = 0; i < bft_metrics_count(problem); i++) {
+        const char *name = bft_metrics_name(problem, i);
+        number(run->metrics, name, bft_metrics_value(metrics, name));
+    }
+    return end_line(err, run);
+}

@@ -1,0 +1,29 @@
+/* run.h: a run's folder: what lies in it, and its metrics.jsonl. */
+#ifndef BFT_TRAIN_RUN_H
+#define BFT_TRAIN_RUN_H
+
+#include "base/buffer.h"
+#include "bertft/train.h"
+#include "train/metrics.h"
+
+#include <stdio.h>
+
+typedef struct bft_run {
+    char *folder;
+    char *model, *checkpoint; /* paths of model.safetensors and checkpoint/last */
+    FILE *metrics;            /* metrics.jsonl, open for appending */
+} bft_run;
+
+/* A new run: the folder, config.yaml and an empty metrics.jsonl. Refuses a folder that holds a run unless `overwrite`,
+ * which removes the old run's files first. */
+bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config, bool overwrite);
+
+/* An existing run, for going on. bft_run_cut then takes metrics.jsonl back to `step`. */
+bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder);
+bft_status bft_run_cut(bft_error *err, bft_run *run, uint64_t step);
+void bft_run_close(bft_run *run); /* also fine on {0} */
+
+bft_status bft_run_log_step(bft_error *err, bft_run *run, const bft_train_step *step);
+bft_status bft_run_log_evaluation(bft_error *err, bft_run *run, uint64_t step, const bft_metrics *metrics);
+
+#endif

@@ -1,0 +1,190 @@
+/* trainer.c: from a configuration to everything that the loop needs. */
+#include "train/trainer.h"
+
+#include "base/log.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t smallest(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- Data ---- */
+
+static bft_status read_files(bft_error *err, const bft_trainer *t, const char *key, size_t max_length,
+                             const bft_labels *labels, bft_dataset **out) {
+    size_t count = bft_config_list_size(t->config, key);
+    const char **paths = calloc(count, sizeof *paths);
+    if (paths == NULL) {
+        return bft_error_memory(err, count * sizeof *paths);
+    }
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = bft_config_list_at(t->config, key, i);
+    }
+    bft_status status = bft_dataset_read(err, out, t->config, count, paths, t->tokenizer, max_length, labels);
+    free(paths);
+    return status;
+}
+
+static bft_status read_data(bft_error *err, bft_trainer *t, size_t positions) {
+    size_t max_length = smallest((size_t)bft_config_int(t->config, "DATA.MAX_LENGTH"),
+                                 smallest(positions, bft_tokenizer_max_length(t->tokenizer)));
+    if (bft_config_is_null(t->config, "DATA.TRAIN")) {
+        return bft_error_set(err, BFT_BAD, "%s: DATA.TRAIN is not set: which file holds the training texts?",
+                             bft_config_origin(t->config, "DATA.TRAIN"));
+    }
+    BFT_TRY(read_files(err, t, "DATA.TRAIN", max_length, NULL, &t->train));
+    if (!bft_config_is_null(t->config, "DATA.VALID")) {
+        return read_files(err, t, "DATA.VALID", max_length, bft_dataset_labels(t->train), &t->valid);
+    }
+    double fraction = bft_config_float(t->config, "DATA.VALID_FRACTION");
+    return fraction > 0 ? bft_dataset_split(err, t->train, fraction, t->seed, &t->valid) : BFT_OK;
+}
+
+/* ---- Model ---- */
+
+static bft_head head_by_name(const char *name) {
+    return strcmp(name, "linear") == 0   ? BFT_HEAD_LINEAR
+           : strcmp(name, "pooler") == 0 ? BFT_HEAD_POOLER
+                                         : BFT_HEAD_MEAN;
+}
+
+static bft_status open_model(bft_error *err, bft_trainer *t, const char *folder) {
+    bool own_dropout = !bft_config_is_null(t->config, "MODEL.DROPOUT");
+    bft_model_setup setup = {.head = head_by_name(bft_config_string(t->config, "MODEL.HEAD")),
+                             .problem = bft_dataset_problem(t->train),
+                             .labels = *bft_dataset_labels(t->train),
+                             .seed = t->seed,
+                             .dropout = own_dropout ? bft_config_float(t->config, "MODEL.DROPOUT") : -1};
+    BFT_TRY(bft_model_open_for_training(err, &t->model, folder, t->backend, &setup));
+    for (size_t i = 0; i < bft_config_list_size(t->config, "TRAIN.FREEZE"); i++) {
+        BFT_TRY(bft_params_freeze(err, &t->model->params, t->model->config.layers,
+                                  bft_config_list_at(t->config, "TRAIN.FREEZE", i)));
+    }
+    return BFT_OK;
+}
+
+static bft_status check_vocabulary(bft_error *err, const bft_trainer *t, const bft_model_config *model,
+                                   const char *folder) {
+    size_t tokens = bft_tokenizer_size(t->tokenizer);
+    if (tokens > model->vocabulary) {
+        return bft_error_set(err, BFT_BAD, "%s: the tokenizer has %zu tokens, the model's table only %zu rows", folder,
+                             tokens, model->vocabulary);
+    }
+    return BFT_OK;
+}
+
+/* ---- Steps ---- */
+
+static bft_status count_steps(bft_error *err, bft_trainer *t) {
+    t->per_epoch = bft_sampler_steps_per_epoch(&t->sampler);
+    uint64_t asked = (uint64_t)bft_config_int(t->config, "TRAIN.MAX_STEPS");
+    uint64_t epochs = (uint64_t)bft_config_int(t->config, "TRAIN.EPOCHS");
+    t->total = asked > 0 ? asked : epochs * t->per_epoch;
+    if (t->total >= UINT32_MAX) {
+        return bft_error_set(err, BFT_BAD, "%llu steps are more than the %u that a run can have",
+                             (unsigned long long)t->total, UINT32_MAX - 1);
+    }
+    return BFT_OK;
+}
+
+static bft_status open_measures(bft_error *err, bft_trainer *t) {
+    bft_problem problem = bft_dataset_problem(t->train);
+    t->metric = bft_config_string(t->config, "TRAIN.METRIC");
+    if (strcmp(t->metric, "auto") == 0) {
+        t->metric = problem == BFT_REGRESSION ? "mse" : "f1_macro";
+    }
+    BFT_TRY(bft_metrics_check(err, problem, t->metric, bft_config_origin(t->config, "TRAIN.METRIC")));
+    return bft_metrics_create(err, &t->metrics, problem, bft_dataset_labels(t->train),
+                              (size_t)bft_config_int(t->config, "EVAL.BINS"),
+                              bft_config_float(t->config, "EVAL.THRESHOLD"));
+}
+
+/* ---- What a checkpoint must agree with: data, settings that shape the result, and the base of the table ---- */
+
+static uint64_t fingerprint_data(uint64_t sum, const bft_dataset *data) {
+    size_t classes = bft_dataset_labels(data)->count;
+    for (size_t i = 0; i < bft_dataset_size(data); i++) {
+        bft_sample sample = bft_dataset_at(data, i);
+        sum = bft_fingerprint(sum, sample.ids, sample.length * sizeof *sample.ids);
+        sum = bft_fingerprint(sum, &sample.target, sizeof sample.target);
+        if (sample.targets != NULL) {
+            sum = bft_fingerprint(sum, sample.targets, classes * sizeof *sample.targets);
+        }
+    }
+    return sum;
+}
+
+static uint64_t fingerprint(const bft_trainer *t) {
+    const bft_tensor *base = t->model->table.base;
+    size_t row_bytes = base->shape[1] * bft_dtype_size(base->dtype), rows = base->shape[0], stride = rows / 64 + 1;
+    uint64_t sum = fingerprint_data(0, t->train);
+    if (t->valid != NULL) {
+        sum = fingerprint_data(sum, t->valid);
+    }
+    for (size_t row = 0; row < rows; row += stride) {
+        sum = bft_fingerprint(sum, (const char *)base->data + row * row_bytes, row_bytes);
+    }
+    uint64_t shape[] = {t->seed, t->total, t->sampler.batch_size, t->sampler.accumulate};
+    return bft_fingerprint(sum, shape, sizeof shape);
+}
+
+/* ---- Putting it together ---- */
+
+static bft_status open_steps(bft_error *err, bft_trainer *t) {
+    BFT_TRY(bft_sampler_create(err, &t->sampler, t->train, t->config));
+    BFT_TRY(count_steps(err, t));
+    BFT_TRY(bft_loss_setup_create(err, &t->loss, t->config, t->train));
+    BFT_TRY(bft_schedule_create(err, &t->schedule, t->config, t->total));
+    t->progress.plateau = t->schedule.plateau;
+    size_t tokens, words, vocabulary = t->model->config.vocabulary;
+    BFT_TRY(bft_sampler_token_limit(err, &t->sampler, &tokens));
+    BFT_TRY(bft_sampler_words(err, &t->sampler, vocabulary, &words));
+    size_t longest = t->valid == NULL ? 0 : bft_dataset_longest(t->valid);
+    size_t room = tokens > longest ? tokens : longest;
+    BFT_TRY(bft_batch_create(err, &t->batch, t->sampler.batch_size, room, t->model->config.classes, vocabulary));
+    BFT_TRY(bft_session_create_training(err, &t->session, t->model, t->sampler.batch_size, room));
+    size_t batch_words = smallest(tokens, words);
+    size_t step_words = words / t->sampler.accumulate < batch_words ? words : batch_words * t->sampler.accumulate;
+    BFT_TRY(bft_optimizer_create(err, &t->optimizer, t->model, t->config, (uint32_t)t->total, words, batch_words,
+                                 step_words));
+    t->session->reader = bft_optimizer_reader(&t->optimizer);
+    return BFT_OK;
+}
+
+bft_status bft_trainer_open(bft_error *err, bft_trainer *t) {
+    const char *folder = bft_config_string(t->config, "MODEL.WEIGHTS");
+    t->seed = (uint64_t)bft_config_int(t->config, "SEED");
+    bft_model_config model;
+    BFT_TRY(bft_model_config_read(err, &model, folder));
+    bft_status status = bft_tokenizer_open(err, &t->tokenizer, folder);
+    if (status == BFT_OK) {
+        status = check_vocabulary(err, t, &model, folder);
+    }
+    if (status == BFT_OK) {
+        status = read_data(err, t, model.positions);
+    }
+    bft_model_config_free(&model);
+    BFT_TRY(status);
+    BFT_TRY(open_measures(err, t));
+    BFT_TRY(open_model(err, t, folder));
+    BFT_TRY(open_steps(err, t));
+    t->fingerprint = fingerprint(t);
+    return BFT_OK;
+}
+
+void bft_trainer_close(bft_trainer *t) {
+    bft_optimizer_free(&t->optimizer);
+    bft_session_destroy(t->session);
+    bft_batch_free(&t->batch);
+    bft_loss_setup_free(&t->loss);
+    bft_sampler_free(&t->sampler);
+    bft_metrics_destroy(t->metrics);
+    bft_model_destroy(t->model);
+    bft_dataset_destroy(t->valid);
+    bft_dataset_destroy(t->train);
+    bft_tokenizer_destroy(t->tokenizer);
+    bft_run_close(&t->run);
+}
