@@ -26,13 +26,13 @@ bft_status bft_config_merge_pairs(bft_error *err, bft_config *config, size_t cou
 bool bft_config_bool(const bft_config *config, const char *key);
 int64_t bft_config_int(const bft_config *config, const char *key);
 double bft_config_float(const bft_config *config, const char *key);
-/* Of a key that also takes a bool or an int, those as text ("true", "0"): DATA.HEADER gives "auto", "true" or "false". "" when
- * unset or a list: LOSS.CLASS_WEIGHTS gives "auto" or "". */
+/* Of a key that also takes a bool or an int, those as text: DATA.HEADER gives "auto", "true" or "false", DATA.TEXT "text" or "0".
+ * "" when unset or a list, so that it tells a path from a list with one path. */
 const char *bft_config_string(const bft_config *config, const char *key);
 bool bft_config_is_int(const bft_config *config, const char *key); /* of a key that takes a name or an int: DATA.TEXT */
 
-/* List keys, and keys that take a path or a list (DATA.TRAIN: a single path is a list of one). Items are strings as written. Where
- * a string is no item (DATA.LABELS: auto; DATA.LABEL_NAMES: a file) the list is empty then, as it is where the key holds null. */
+/* List keys, and keys that take a string or a list (a single string is a list of one); empty where the key holds null, and where
+ * LOSS.CLASS_WEIGHTS is auto. Items are strings as written. */
 size_t bft_config_list_size(const bft_config *config, const char *key);
 const char *bft_config_list_at(const bft_config *config, const char *key, size_t index);
 /* A numeric list item; the schema has checked that it is a number. */

@@ -9,7 +9,6 @@
 #define LIST BFT_TYPE_LIST
 #define NUMBERS BFT_TYPE_NUMBERS
 #define MAP BFT_TYPE_MAP
-#define PATHS (BFT_TYPE_STRING | BFT_TYPE_LIST | BFT_TYPE_SINGLE)
 
 #define METRICS "accuracy|f1_macro|f1_micro|f1_weighted|loss|mse"
 
@@ -21,10 +20,10 @@ const bft_key bft_schema[] = {
     {"MODEL.DROPOUT", NOTHING | FLOAT, "None", NULL, "[0, 1)",
      "One rate for all dropouts; null: the three rates of the model's config.json."},
 
-    {"DATA.TRAIN", NOTHING | PATHS, "None", NULL, NULL, "Training files; several make one training set."},
-    {"DATA.VALID", NOTHING | PATHS, "None", NULL, NULL,
+    {"DATA.TRAIN", NOTHING | STRING | LIST, "None", NULL, NULL, "Training files; several make one training set."},
+    {"DATA.VALID", NOTHING | STRING | LIST, "None", NULL, NULL,
      "Validation files; null: VALID_FRACTION of the training set is split off."},
-    {"DATA.TEST", NOTHING | PATHS, "None", NULL, NULL, "Test files, read by `eval`."},
+    {"DATA.TEST", NOTHING | STRING | LIST, "None", NULL, NULL, "Test files, read by `eval`."},
     {"DATA.FORMAT", STRING, "auto", "auto|csv|tsv|jsonl|fasttext", NULL,
      "auto: by the file's name (.csv .tsv .jsonl .txt, before .gz)."},
     {"DATA.HEADER", BOOL | STRING, "auto", "auto", NULL,

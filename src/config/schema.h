@@ -17,9 +17,8 @@ enum {
     BFT_TYPE_STRING = 16,
     BFT_TYPE_LIST = 32, /* of strings, each taken as written */
     BFT_TYPE_MAP = 64,  /* from string to string or null, as written */
-    /* Only in a key's set: */
-    BFT_TYPE_NUMBERS = 128, /* a list of floats */
-    BFT_TYPE_SINGLE = 256   /* one string stands for a list of one */
+    /* Of a key's set, instead of BFT_TYPE_LIST: */
+    BFT_TYPE_NUMBERS = 128 /* a list of floats */
 };
 
 typedef struct bft_key {

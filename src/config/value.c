@@ -41,7 +41,10 @@ static const char *advice(const bft_key *key, const bft_node *node) {
         bool fits = (key->types & unquoted.type) || (unquoted.type == BFT_TYPE_INT && (key->types & BFT_TYPE_FLOAT));
         return fits && unquoted.type != BFT_TYPE_STRING ? "; write it without quotes" : "";
     }
-    return (node->type & plain) && (key->types & BFT_TYPE_STRING) && key->choices == NULL ? "; put it in quotes" : "";
+    if ((node->type & plain) == 0 || (key->types & BFT_TYPE_STRING) == 0 || key->choices != NULL) {
+        return "";
+    }
+    return node->line > 0 ? "; put it in quotes" : "; put it in quotes, inside the shell's own";
 }
 
 /* "KEY must be ..., not ...", `subject` being the value or the item that is wrong. */
@@ -124,7 +127,7 @@ static bft_status scalar_value(const check *c, const bft_node *node, bft_value *
     char *copy;
     BFT_TRY(bft_arena_string(c->err, c->arena, text, strlen(text), &copy));
     out->text = copy;
-    if (c->key->types & BFT_TYPE_SINGLE) {
+    if (node->type == BFT_TYPE_STRING && (c->key->types & BFT_TYPE_LIST)) { /* a list of one */
         BFT_TRY(BFT_NEW(c->err, c->arena, &out->items, 1));
         out->items[0] = copy;
         out->count = 1;
