@@ -23,6 +23,7 @@ struct bft_lines {
     size_t raw_start, raw_end; /* unread bytes in raw: compressed, or the window itself */
     size_t start, end;         /* unread bytes in text */
     bft_buffer line;
+    const char *ending; /* of the line given last */
     char *name;
     unsigned char raw[WINDOW], text[WINDOW];
 };
@@ -230,8 +231,10 @@ bft_status bft_lines_next(bft_error *err, bft_lines *lines, char **line, size_t 
         return BFT_OK;
     }
     BFT_TRY(bft_buffer_reserve(err, &lines->line, 0));
+    lines->ending = found ? "\n" : "";
     if (!*cut && lines->line.length > 0 && lines->line.data[lines->line.length - 1] == '\r') {
         lines->line.data[--lines->line.length] = '\0';
+        lines->ending = found ? "\r\n" : "\r";
     }
     lines->number++;
     *line = lines->line.data;
@@ -242,6 +245,10 @@ bft_status bft_lines_next(bft_error *err, bft_lines *lines, char **line, size_t 
 
 size_t bft_lines_number(const bft_lines *lines) {
     return lines->number;
+}
+
+const char *bft_lines_ending(const bft_lines *lines) {
+    return lines->ending;
 }
 
 const char *bft_lines_name(const bft_lines *lines) {

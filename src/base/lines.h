@@ -19,8 +19,9 @@ void bft_lines_close(bft_lines *lines); /* NULL is fine */
  * dropped. A line over `longest` bytes: its first `longest` bytes are given and *cut is true; the rest is dropped. */
 bft_status bft_lines_next(bft_error *err, bft_lines *lines, char **line, size_t *length, bool *cut, bool *more);
 
-/* The number of the line that was given last, from 1. */
+/* The number of the line that was given last, from 1, and how it ended: "\n", "\r\n"; "" or "\r" at the end of the input. */
 size_t bft_lines_number(const bft_lines *lines);
+const char *bft_lines_ending(const bft_lines *lines);
 const char *bft_lines_name(const bft_lines *lines); /* the path, or "<stdin>" */
 
 /* True where the next bft_lines_next would wait for the writer of a pipe: the moment to flush one's output. */

@@ -1,0 +1,53 @@
+/* field.c: questions about runs of bytes. */
+#include "data/field.h"
+
+#include "base/utf8.h"
+
+#include <string.h>
+
+bool bft_field_is_blank(char byte) {
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+}
+
+bft_field bft_field_of(const char *text) {
+    return (bft_field){text, strlen(text)};
+}
+
+bft_field bft_field_trim(bft_field field) {
+    while (field.length > 0 && bft_field_is_blank(field.bytes[0])) {
+        field.bytes++;
+        field.length--;
+    }
+    while (field.length > 0 && bft_field_is_blank(field.bytes[field.length - 1])) {
+        field.length--;
+    }
+    return field;
+}
+
+bool bft_field_equals(bft_field field, const char *text) {
+    return field.length == strlen(text) && memcmp(field.bytes, text, field.length) == 0;
+}
+
+bool bft_field_is_name(bft_field field) {
+    for (size_t i = 0; i < field.length;) {
+        uint32_t scalar;
+        size_t taken = bft_utf8_decode(field.bytes + i, field.length - i, &scalar);
+        bool written = taken == 3 && memcmp(field.bytes + i, "\xEF\xBF\xBD", 3) == 0;
+        if (scalar == 0 || (scalar == BFT_UTF8_INVALID && !written)) {
+            return false;
+        }
+        i += taken;
+    }
+    return true;
+}
+
+bool bft_field_integer(bft_field field, size_t *value) {
+    *value = 0;
+    for (size_t i = 0; i < field.length; i++) {
+        if (field.bytes[i] < '0' || field.bytes[i] > '9' || __builtin_mul_overflow(*value, (size_t)10, value) ||
+            __builtin_add_overflow(*value, (size_t)(field.bytes[i] - '0'), value)) {
+            return false;
+        }
+    }
+    return field.length > 0;
+}
