@@ -1,0 +1,122 @@
+/* backend.c: the device of the CPU backend, and its table of ops for one instruction set. */
+#include "kernels/cpu/gemm.h"
+
+#include <stdlib.h>
+
+/* ---- The device ---- */
+
+bool CPU(device_reserve)(bft_device *device, size_t count) {
+    if (device->fault.status != BFT_OK) {
+        return false;
+    }
+    if (count <= device->local_count) {
+        return true;
+    }
+    size_t bytes = round_up(count, 64) * sizeof(float);
+    for (int i = 0; i < bft_pool_threads(device->pool); i++) {
+        free(device->local[i]);
+        device->local[i] = aligned_alloc(64, bytes);
+        if (device->local[i] == NULL) {
+            device->local_count = 0;
+            bft_error_memory(&device->fault, bytes);
+            return false;
+        }
+    }
+    device->local_count = count;
+    return true;
+}
+
+static void device_close(bft_device *device) {
+    if (device == NULL) {
+        return;
+    }
+    for (int i = 0; device->local != NULL && i < bft_pool_threads(device->pool); i++) {
+        free(device->local[i]);
+    }
+    free(device->local);
+    bft_pool_destroy(device->pool);
+    free(device);
+}
+
+static bft_status device_prepare(bft_error *err, bft_device *device, int threads) {
+    BFT_TRY(bft_pool_create(err, &device->pool, threads));
+    size_t count = (size_t)bft_pool_threads(device->pool);
+    device->local = calloc(count, sizeof *device->local);
+    if (device->local == NULL) {
+        return bft_error_memory(err, count * sizeof *device->local);
+    }
+    if (!CPU(device_reserve)(device, CPU(gemm_local_count)())) {
+        *err = device->fault;
+        return err->status;
+    }
+    return BFT_OK;
+}
+
+static bft_status device_open(bft_error *err, int threads, bft_device **out) {
+    bft_device *device = calloc(1, sizeof *device);
+    if (device == NULL) {
+        return bft_error_memory(err, sizeof *device);
+    }
+    bft_status status = device_prepare(err, device, threads);
+    if (status != BFT_OK) {
+        device_close(device);
+        return status;
+    }
+    *out = device;
+    return BFT_OK;
+}
+
+static int device_threads(const bft_device *device) {
+    return bft_pool_threads(device->pool);
+}
+
+/* Only memory that a thread couldn't get. */
+static bft_status device_fault(bft_error *err, bft_device *device) {
+    if (device->fault.status != BFT_OK) {
+        *err = device->fault;
+    }
+    return device->fault.status;
+}
+
+/* ---- The table: bft_ops_cpu_avx2, named "cpu-avx2", and so on. ---- */
+
+#define TABLE_PASTE_NOW(isa) bft_ops_cpu_##isa
+#define TABLE_PASTE(isa) TABLE_PASTE_NOW(isa)
+#define TEXT_NOW(isa) #isa
+#define TEXT(isa) TEXT_NOW(isa)
+
+extern const bft_ops TABLE_PASTE(BFT_ISA);
+const bft_ops TABLE_PASTE(BFT_ISA) = {
+    .name = "cpu-" TEXT(BFT_ISA),
+    .real = sizeof(float),
+    .open = device_open,
+    .close = device_close,
+    .threads = device_threads,
+    .fault = device_fault,
+    .alloc = CPU(alloc),
+    .free = CPU(free),
+    .fill_zero = CPU(fill_zero),
+    .to_device = CPU(to_device),
+    .to_host = CPU(to_host),
+    .embed_memory = CPU(embed_memory),
+    .embed_forward = CPU(embed_forward),
+    .embed_backward = CPU(embed_backward),
+    .linear_memory = CPU(linear_memory),
+    .linear_forward = CPU(linear_forward),
+    .linear_backward = CPU(linear_backward),
+    .attention_memory = CPU(attention_memory),
+    .attention_forward = CPU(attention_forward),
+    .attention_backward = CPU(attention_backward),
+    .residual_norm_memory = CPU(residual_norm_memory),
+    .residual_norm_forward = CPU(residual_norm_forward),
+    .residual_norm_backward = CPU(residual_norm_backward),
+    .gather_forward = CPU(gather_forward),
+    .gather_backward = CPU(gather_backward),
+    .mean_forward = CPU(mean_forward),
+    .mean_backward = CPU(mean_backward),
+    .mask = CPU(mask),
+    .loss = CPU(loss),
+    .sum_squares = CPU(sum_squares),
+    .adamw = CPU(adamw),
+    .adamw_rows = CPU(adamw_rows),
+};

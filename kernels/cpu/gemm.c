@@ -1,0 +1,221 @@
+/* gemm.c: the matrix product behind linear: blocking, packing, the microkernel, and its epilogue.
+ *
+ * The depth is cut into slices of about DEPTH. For each slice all of B is packed, then C is worked off in blocks of ROWS rows: a thread
+ * packs its block of A, which stays in its L2, and takes B panel by panel through L1. */
+#include "kernels/cpu/gemm.h"
+
+#include <math.h>
+
+enum { DEPTH = 384, ROWS = 48, UNITS_WANTED = 32, PANELS_LEAST = 4 };
+_Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
+
+size_t CPU(gemm_scratch_bytes)(size_t n) {
+    return round_up(n, TILE_COLUMNS) * DEPTH * sizeof(float);
+}
+
+size_t CPU(gemm_local_count)(void) {
+    return (size_t)ROWS * DEPTH;
+}
+
+/* ---- Packing ---- */
+
+void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth) {
+    for (size_t k = 0; k < depth; k++) {
+        for (size_t c = 0; c < columns; c++) {
+            panel[k * width + c] = x[k * stride + c];
+        }
+        for (size_t c = columns; c < width; c++) {
+            panel[k * width + c] = 0;
+        }
+    }
+}
+
+/* Four rows at a time, by 4 x 4 blocks. */
+static void pack_four(float *panel, size_t width, const float *x, size_t stride, size_t depth) {
+    size_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+        vf4 v[4];
+        for (size_t r = 0; r < 4; r++) {
+            memcpy(&v[r], x + r * stride + k, sizeof v[r]);
+        }
+        vf4_transpose(&v[0], &v[1], &v[2], &v[3]);
+        for (size_t r = 0; r < 4; r++) {
+            memcpy(panel + (k + r) * width, &v[r], sizeof v[r]);
+        }
+    }
+    for (; k < depth; k++) {
+        for (size_t r = 0; r < 4; r++) {
+            panel[k * width + r] = x[r * stride + k];
+        }
+    }
+}
+
+void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth) {
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        pack_four(panel + r, width, x + r * stride, stride, depth);
+    }
+    for (; r < width; r++) {
+        for (size_t k = 0; k < depth; k++) {
+            panel[k * width + r] = r < rows ? x[r * stride + k] : 0;
+        }
+    }
+}
+
+/* ---- The microkernel ---- */
+
+void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
+    vf sum[TILE_ROWS][TILE_VECTORS] = {0};
+    for (size_t k = 0; k < depth; k++) {
+        vf right[TILE_VECTORS];
+        UNROLLED
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            right[v] = vf_load(b + v * LANES);
+        }
+        UNROLLED
+        for (int r = 0; r < TILE_ROWS; r++) {
+            vf left = vf_set(a[r]);
+            UNROLLED
+            for (int v = 0; v < TILE_VECTORS; v++) {
+                sum[r][v] += left * right[v];
+            }
+        }
+        a += TILE_ROWS;
+        b += TILE_COLUMNS;
+    }
+    UNROLLED
+    for (int r = 0; r < TILE_ROWS; r++) {
+        UNROLLED
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            vf_store(tile + r * TILE_COLUMNS + v * LANES, sum[r][v]);
+        }
+    }
+}
+
+/* ---- The epilogue: from the tile to C ---- */
+
+static vf tanh_of(vf x) {
+    for (int i = 0; i < LANES; i++) {
+        x[i] = tanhf(x[i]);
+    }
+    return x;
+}
+
+/* x -> f(x), and f'(x) into *slope. GELU is x (1 - Q(x)) for x >= 0 and x Q(-x) below: max(x, 0) - |x| Q(|x|). */
+static inline vf activate(bft_activation activation, vf x, vf *slope) {
+    const vf zero = {0}, one = vf_set(1);
+    vf y, bell, tail;
+    switch (activation) {
+    case BFT_GELU:
+        tail = vf_normal_tail(vf_abs(x), &bell);
+        *slope = vf_select(x < zero, tail, one - tail) + x * bell * 0.398942280f;
+        return vf_max(x, zero) - vf_abs(x) * tail;
+    case BFT_TANH:
+        y = tanh_of(x);
+        *slope = one - y * y;
+        return y;
+    case BFT_RELU:
+        *slope = vf_select(x > zero, one, zero);
+        return vf_max(x, zero);
+    case BFT_IDENTITY:
+        break;
+    }
+    *slope = one;
+    return x;
+}
+
+/* One row of a tile into the elements from `at` of C, of which `count` exist. */
+static inline void finish_row(const gemm *g, const float *tile, size_t at, size_t column, size_t count, bool add,
+                              bool last) {
+    for (size_t c = 0; c < count; c += LANES) {
+        size_t some = count - c;
+        vf x = vf_load(tile + c), slope;
+        if (add) {
+            x += vf_load_some(g->c + at + c, some);
+        }
+        if (last && g->bias != NULL) {
+            x += vf_load_some(g->bias + column + c, some);
+        }
+        if (last && g->activation != BFT_IDENTITY) {
+            x = activate(g->activation, x, &slope);
+            if (g->slope != NULL) {
+                vf_store_some(g->slope + at + c, slope, some);
+            }
+        }
+        vf_store_some(g->c + at + c, x, some);
+    }
+}
+
+/* ---- Blocking ---- */
+
+/* One slice of the depth. */
+typedef struct slice {
+    const gemm *g;
+    bft_device *device;
+    size_t start, depth;
+    size_t panels;          /* of B */
+    size_t columns, blocks; /* of C: panels in a block's width, and how many blocks lie side by side */
+} slice;
+
+static void pack_b(void *context, size_t panel, int thread) {
+    (void)thread;
+    const slice *s = context;
+    const gemm *g = s->g;
+    size_t column = panel * TILE_COLUMNS, count = size_min(TILE_COLUMNS, g->n - column);
+    float *to = g->packed + column * s->depth;
+    if (g->b_by_depth) {
+        CPU(pack_columns)(to, TILE_COLUMNS, g->b + s->start * g->n + column, g->n, count, s->depth);
+    } else {
+        CPU(pack_rows)(to, TILE_COLUMNS, g->b + column * g->k + s->start, g->k, count, s->depth);
+    }
+}
+
+static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
+    const gemm *g = s->g;
+    for (size_t r = 0; r < rows; r += TILE_ROWS) {
+        size_t count = size_min(TILE_ROWS, rows - r);
+        if (g->a_by_depth) {
+            CPU(pack_columns)(to + r * s->depth, TILE_ROWS, g->a + s->start * g->m + row + r, g->m, count, s->depth);
+        } else {
+            CPU(pack_rows)(to + r * s->depth, TILE_ROWS, g->a + (row + r) * g->k + s->start, g->k, count, s->depth);
+        }
+    }
+}
+
+static void multiply_block(void *context, size_t unit, int thread) {
+    const slice *s = context;
+    const gemm *g = s->g;
+    size_t row = unit / s->blocks * ROWS, rows = size_min(ROWS, g->m - row);
+    size_t first = unit % s->blocks * s->columns, behind = size_min(first + s->columns, s->panels);
+    bool add = g->add || s->start > 0, last = s->start + s->depth == g->k;
+    float *a = s->device->local[thread];
+    _Alignas(64) float tile[TILE_SIZE];
+    pack_a(s, row, rows, a);
+    for (size_t panel = first; panel < behind; panel++) {
+        size_t column = panel * TILE_COLUMNS, count = size_min(TILE_COLUMNS, g->n - column);
+        for (size_t r = 0; r < rows; r += TILE_ROWS) {
+            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + column * s->depth, tile);
+            for (size_t i = r; i < size_min(r + TILE_ROWS, rows); i++) {
+                const float *from = tile + (i - r) * TILE_COLUMNS;
+                finish_row(g, from, (row + i) * g->n + column, column, count, add, last);
+            }
+        }
+    }
+}
+
+/* Few rows are cut by columns too, so that there is work for many threads. */
+void CPU(gemm_run)(bft_device *device, const gemm *g) {
+    size_t slices = blocks_of(g->k, DEPTH), row_blocks = blocks_of(g->m, ROWS);
+    size_t panels = blocks_of(g->n, TILE_COLUMNS);
+    if (slices == 0 || row_blocks == 0 || panels == 0) {
+        return;
+    }
+    size_t columns = size_max(PANELS_LEAST, blocks_of(panels, blocks_of(UNITS_WANTED, row_blocks)));
+    slice s = {.g = g, .device = device, .panels = panels, .columns = columns, .blocks = blocks_of(panels, columns)};
+    size_t depth = blocks_of(g->k, slices);
+    for (s.start = 0; s.start < g->k; s.start += s.depth) {
+        s.depth = size_min(depth, g->k - s.start);
+        bft_pool_run(device->pool, panels, pack_b, &s);
+        bft_pool_run(device->pool, row_blocks * s.blocks, multiply_block, &s);
+    }
+}

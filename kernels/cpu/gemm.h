@@ -1,0 +1,50 @@
+/* gemm.h: matrix products from packed panels, and the two packings, which attention uses too.
+ *
+ * A panel is a strip of a matrix, `width` wide, laid out along the depth of the product: (depth, width), zeros where
+ * the matrix ends. The microkernel multiplies a strip of TILE_ROWS by one of TILE_COLUMNS into a tile that it holds in registers. */
+#ifndef BFT_KERNELS_CPU_GEMM_H
+#define BFT_KERNELS_CPU_GEMM_H
+
+#include "kernels/cpu/cpu.h"
+
+/* The tile, in registers: 4 x 3 vectors of 16 registers, 12 x 2 of 32, 4 x 2 where a product needs one for itself.
+ * Multiples of 4 in height, for packing by 4 x 4 blocks. */
+#if BFT_LANES == 16
+enum { TILE_ROWS = 12, TILE_VECTORS = 2 };
+#elif BFT_LANES == 8
+enum { TILE_ROWS = 4, TILE_VECTORS = 3 };
+#else
+enum { TILE_ROWS = 4, TILE_VECTORS = 2 };
+#endif
+enum { TILE_COLUMNS = TILE_VECTORS * LANES, TILE_SIZE = TILE_ROWS * TILE_COLUMNS };
+
+/* tile (TILE_ROWS, TILE_COLUMNS) = a b^T over panels a (depth, TILE_ROWS), b (depth, TILE_COLUMNS) */
+void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile);
+
+/* The strip's `rows` <= width rows lie as rows of x, `stride` apart: panel[k][r] = x[r][k]. */
+void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth);
+
+/* The strip's `columns` <= width rows lie as columns of x: panel[k][c] = x[k][c]. */
+void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth);
+
+/* C = (or +=) A B, then bias and activation. A is (m, k), or lies as (k, m) where a_by_depth; B lies as (k, n) where b_by_depth,
+ * else as (n, k), as the weights of a linear layer do. Dense, row-major. */
+typedef struct gemm {
+    size_t m, n, k;
+    const float *a, *b;
+    bool a_by_depth, b_by_depth;
+    float *c; /* (m, n) */
+    bool add;
+    const float *bias; /* (n) or NULL */
+    bft_activation activation;
+    float *slope;  /* (m, n) derivative of the activation at its input, or NULL */
+    float *packed; /* gemm_scratch_bytes(n) */
+} gemm;
+
+size_t CPU(gemm_scratch_bytes)(size_t n);
+void CPU(gemm_run)(bft_device *device, const gemm *g);
+
+/* Floats of its own that each thread needs: reserved when the device is opened. */
+size_t CPU(gemm_local_count)(void);
+
+#endif

@@ -1,0 +1,162 @@
+/* vector.h: vectors of floats over the compilers' vector extensions, as wide as the instruction set.
+ *
+ * One source serves all sets: SSE2 and NEON at 4 lanes, AVX2 at 8, AVX-512 at 16. Defining BFT_LANES compiles the code
+ * of a wider set for a machine that lacks it. */
+#ifndef BFT_KERNELS_CPU_VECTOR_H
+#define BFT_KERNELS_CPU_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef BFT_LANES
+#if defined(__AVX512F__)
+#define BFT_LANES 16
+#elif defined(__AVX2__)
+#define BFT_LANES 8
+#else
+#define BFT_LANES 4
+#endif
+#endif
+
+enum { LANES = BFT_LANES };
+
+typedef float vf __attribute__((vector_size(4 * BFT_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * BFT_LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * BFT_LANES)));
+typedef float vf4 __attribute__((vector_size(16)));
+
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+/* The loop behind it is laid out flat, so that an array of vectors becomes registers. */
+#ifdef __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
+VECTOR_INLINE vf vf_set(float x) {
+    return x - (vf){0}; /* x - 0 is x for every x, so this folds to a broadcast; 0 + x isn't for x = -0 */
+}
+
+VECTOR_INLINE vf vf_load(const float *p) {
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+VECTOR_INLINE void vf_store(float *p, vf v) {
+    memcpy(p, &v, sizeof v);
+}
+
+/* ---- Tails: only the first `count` lanes, where count < LANES, else all. What isn't read is 0. ---- */
+VECTOR_INLINE vf vf_load_some(const float *p, size_t count) {
+    if (count >= LANES) {
+        return vf_load(p);
+    }
+    vf v = {0};
+    for (size_t i = 0; i < count; i++) {
+        v[i] = p[i];
+    }
+    return v;
+}
+
+VECTOR_INLINE void vf_store_some(float *p, vf v, size_t count) {
+    if (count >= LANES) {
+        vf_store(p, v);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        p[i] = v[i];
+    }
+}
+
+/* v in the first `count` lanes, 0 behind them. */
+VECTOR_INLINE vf vf_first(vf v, size_t count) {
+    if (count >= LANES) {
+        return v;
+    }
+    for (size_t i = count; i < LANES; i++) {
+        v[i] = 0;
+    }
+    return v;
+}
+
+VECTOR_INLINE vf vf_select(vi mask, vf yes, vf no) {
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+VECTOR_INLINE vf vf_max(vf a, vf b) {
+    return vf_select(a < b, b, a); /* NaN in a stays */
+}
+
+VECTOR_INLINE vf vf_min(vf a, vf b) {
+    return vf_select(a > b, b, a);
+}
+
+VECTOR_INLINE vf vf_abs(vf v) {
+    return (vf)((vi)v & 0x7FFFFFFF);
+}
+
+VECTOR_INLINE float vf_sum(vf v) {
+    float part[LANES];
+    memcpy(part, &v, sizeof v);
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            part[i] += part[i + half];
+        }
+    }
+    return part[0];
+}
+
+/* e^x to 1 ulp or so, for finite results; x below -87 gives e^-87, which is 1.6e-38; NaN stays NaN.
+ * x = n ln 2 + r with |r| <= ln 2 / 2, n by adding and taking away 1.5 * 2^23, ln 2 in two parts of which the first has few enough
+ * bits for n * part to be exact; e^r by a polynomial with the least largest relative error (3e-9) among those that
+ * start with 1 + r; 2^n by its exponent bits, which stand in the low bits of the sum. */
+VECTOR_INLINE vf vf_exp(vf x) {
+    x = vf_min(vf_max(x, vf_set(-87.0f)), vf_set(88.0f));
+    vf shifted = x * 0x1.715476p+0f + 0x1.8p23f;
+    vf n = shifted - 0x1.8p23f;
+    vf r = (x - n * 0x1.62ep-1f) - n * 0x1.0bfbe8p-15f;
+    vf p = vf_set(0x1.6a2434p-10f);
+    p = p * r + 0x1.1239e2p-7f;
+    p = p * r + 0x1.5558f2p-5f;
+    p = p * r + 0x1.555492p-3f;
+    p = p * r + 0x1.fffffcp-2f;
+    p = p * (r * r) + r;
+    vf power = (vf)(((vu)shifted << 23) + 0x3F800000u);
+    return power + power * p;
+}
+
+/* The upper tail of the normal distribution, Q(t) = erfc(t / sqrt 2) / 2, for t >= 0, and e^(-t^2 / 2) into *bell.
+ * Q(t) e^(t^2 / 2) falls smoothly from 1/2 to about 0.4 / t, which makes it nearly a polynomial in d = 0.3 t / (1 + 0.3 t), from 0 to
+ * 1: interpolated in the ten Chebyshev points of 0 <= t <= 14, constant term set to 1/2. Beyond 13.2 the bell is
+ * under 1e-38. Written with d, which is small where Q is large, it loses least in rounding: 7.3e-8 at most. */
+VECTOR_INLINE vf vf_normal_tail(vf t, vf *bell) {
+    vf scaled = t * 0.3f;
+    vf d = scaled / (scaled + 1.0f);
+    vf p = vf_set(0x1.5cb346p-7f);
+    p = p * d - 0x1.e6a9c0p-10f;
+    p = p * d - 0x1.2f8da8p-4f;
+    p = p * d + 0x1.0716d6p-4f;
+    p = p * d + 0x1.15ba4ep-3f;
+    p = p * d - 0x1.b055b6p-5f;
+    p = p * d - 0x1.66598ap-1f;
+    p = p * d + 0x1.72b00ep+0f;
+    p = p * d - 0x1.546e52p+0f;
+    p = p * d + 0.5f;
+    *bell = vf_exp(t * t * -0.5f);
+    return *bell * p;
+}
+
+/* A 4 x 4 block on its other side. */
+VECTOR_INLINE void vf4_transpose(vf4 *a, vf4 *b, vf4 *c, vf4 *d) {
+    vf4 ab_low = __builtin_shufflevector(*a, *b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(*a, *b, 2, 6, 3, 7);
+    vf4 cd_low = __builtin_shufflevector(*c, *d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(*c, *d, 2, 6, 3, 7);
+    *a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    *b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    *c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+#endif
