@@ -6,24 +6,29 @@
 #include <ctype.h>
 #include <string.h>
 
-/* Whether a string can stand without quotes, in a flow list too, and be read as that string. */
+/* What YAML can't hold as it is: control characters, line breaks of any kind, the byte order mark and non-characters. */
+static bool needs_escape(uint32_t c) {
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE ||
+           c == 0xFFFF;
+}
+
+/* Whether a string can stand without quotes, in a flow list too, and be read as that string. A digit at the start is quoted: other
+ * readers of YAML see dates. */
 static bool is_plain(const char *text) {
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (!isalnum(c) && c < 0x80 && (i == 0 || strchr("-_./", c) == NULL)) {
+    size_t length = strlen(text);
+    for (size_t at = 0; at < length;) {
+        uint32_t c;
+        size_t taken = bft_utf8_decode(text + at, length - at, &c);
+        bool letter = c < 0x80 ? isalpha((int)c) != 0 : !needs_escape(c);
+        if (!letter && (at == 0 || c >= 0x80 || (!isdigit((int)c) && strchr("-_./", (int)c) == NULL))) {
             return false;
         }
+        at += taken;
     }
     bft_node node = {.text = text};
     bft_node_resolve(&node);
     return node.type == BFT_TYPE_STRING && strcmp(text, "None") != 0 && strcmp(text, "True") != 0 &&
            strcmp(text, "False") != 0;
-}
-
-/* What YAML can't hold as it is: control characters, line breaks of any kind, the byte order mark and non-characters. */
-static bool needs_escape(uint32_t c) {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE ||
-           c == 0xFFFF;
 }
 
 static bft_status write_string(bft_error *err, const char *text, bft_buffer *out) {
