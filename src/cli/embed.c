@@ -1,0 +1,144 @@
+/* embed.c: `bertft embed`: a line in, a JSON array of floats out. */
+#include "cli/commands.h"
+
+#include "base/file.h"
+#include "bertft/predict.h"
+#include "cli/folder.h"
+#include "cli/output.h"
+#include "cli/source.h"
+
+#include <string.h>
+
+enum { MOST_TEXTS = 64, LONGEST_LINE = 1 << 20 };
+
+static const char help[] =
+    "usage: bertft embed -m DIR [--pooling cls|mean|pooler|sentence] [--input text|jsonl]\n"
+    "                    [--threads N] [--device D] [--precision P] [KEY VALUE]... < texts\n"
+    "\n"
+    "Reads a text a line from stdin and writes its vector as a JSON array, nine significant digits a number.\n"
+    "\n"
+    "  -m DIR            a run of bertft or a Hugging Face folder of a BERT or DistilBERT\n"
+    "  --pooling P       cls: the first token's vector; mean: the mean of all tokens'; pooler: BERT's pooler (tanh);\n"
+    "                    sentence: what the folder's modules.json says (pooling, Dense, Normalize), and its "
+    "max_seq_length.\n"
+    "                    Not given: sentence where there is a modules.json, else cls\n"
+    "  --input I         text: a line is a text; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
+    "  --threads N       0: all processors\n"
+    "  --device D        what computes; `bertft info` lists them\n"
+    "  --precision P     fp32\n"
+    "  KEY VALUE         over the run's configuration, such as DATA.MAX_LENGTH 64\n"
+    "\n"
+    "  echo 'Где мой заказ?' | bertft embed -m models/rubert-tiny2\n"
+    "  bertft embed -m models/LaBSE --pooling sentence --input jsonl < texts.jsonl > vectors.jsonl\n";
+
+static const char *const poolings[] = {"cls", "mean", "pooler", "sentence", NULL}; /* in the order of bft_embedding */
+
+typedef struct command {
+    bft_config *config;
+    bft_backend backend;
+    bft_embedder *embedder;
+    bft_source source;
+    bft_output output;
+    size_t waiting; /* texts added and not yet answered */
+} command;
+
+static bft_status settle(bft_error *err, command *c) {
+    bft_buffer *out = &c->output.text;
+    BFT_TRY(bft_embedder_run(err, c->embedder));
+    for (size_t i = 0; i < c->waiting; i++) {
+        const float *vector = bft_embedder_at(c->embedder, i);
+        for (size_t k = 0; k < bft_embedder_width(c->embedder); k++) {
+            BFT_TRY(bft_buffer_printf(err, out, "%s%.9g", k == 0 ? "[" : ", ", vector[k]));
+        }
+        BFT_TRY(bft_buffer_append(err, out, "]\n", 2));
+        BFT_TRY(bft_output_drain(err, &c->output));
+    }
+    bft_embedder_clear(c->embedder);
+    c->waiting = 0;
+    return BFT_OK;
+}
+
+static bft_status settle_and_flush(bft_error *err, command *c) {
+    BFT_TRY(settle(err, c));
+    return bft_output_flush(err, &c->output);
+}
+
+static bft_status read_all(bft_error *err, command *c) {
+    while (!c->output.closed) {
+        if (bft_source_would_block(&c->source)) {
+            BFT_TRY(settle_and_flush(err, c));
+        }
+        char *text;
+        size_t length;
+        bool more, cut;
+        bft_status status = bft_source_next(err, &c->source, &text, &length, &more);
+        if (status != BFT_OK) {
+            bft_error later; /* what was read before the bad line is still answered */
+            settle_and_flush(&later, c);
+            return status;
+        }
+        if (!more) {
+            break;
+        }
+        BFT_TRY(bft_embedder_add(err, c->embedder, text, length, &cut));
+        if (cut) {
+            bft_source_warn_cut(&c->source, bft_embedder_max_length(c->embedder));
+        }
+        if (++c->waiting == MOST_TEXTS) {
+            BFT_TRY(settle(err, c));
+        }
+    }
+    return settle_and_flush(err, c);
+}
+
+static bft_status find_embedding(bft_error *err, const char *folder, const char *pooling, bft_embedding *out) {
+    if (pooling != NULL) {
+        *out = (bft_embedding)bft_options_choice(poolings, pooling);
+        return BFT_OK;
+    }
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, folder, "modules.json");
+    *out = status == BFT_OK && bft_file_exists(path.data) ? BFT_EMBED_SENTENCE : BFT_EMBED_CLS;
+    bft_buffer_free(&path);
+    return status;
+}
+
+static bft_status open_command(bft_error *err, command *c, const char *folder, const char *pooling, const char *input,
+                               const bft_arguments *arguments) {
+    bft_embedding embedding;
+    BFT_TRY(find_embedding(err, folder, pooling, &embedding));
+    BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
+    BFT_TRY(bft_source_open(err, &c->source, NULL, input, LONGEST_LINE));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
+    return bft_embedder_create(err, &c->embedder, folder, embedding, c->config, c->backend);
+}
+
+bft_status bft_command_embed(bft_error *err, int argc, char **argv) {
+    const char *model = NULL, *pooling = NULL, *input = NULL, *folder;
+    const bft_option options[] = {{"-m", NULL, &model, NULL},
+                                  {"--pooling", NULL, &pooling, poolings},
+                                  {"--input", NULL, &input, bft_source_inputs}};
+    const bft_usage usage = {.name = "embed",
+                             .options = options,
+                             .option_count = sizeof options / sizeof *options,
+                             .runs_model = true,
+                             .pairs = true};
+    bft_arguments arguments;
+    BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
+    if (arguments.help) {
+        return bft_output_print(err, help);
+    }
+    command c = {0};
+    BFT_TRY(bft_output_open(err, &c.output));
+    BFT_TRY(bft_folder_find(err, model, &folder));
+    bft_status status = open_command(err, &c, folder, pooling, input, &arguments);
+    if (status == BFT_OK) {
+        status = read_all(err, &c);
+    }
+    bft_embedder_destroy(c.embedder);
+    bft_backend_close(&c.backend);
+    bft_source_close(&c.source);
+    bft_config_destroy(c.config);
+    bft_output_free(&c.output);
+    return status;
+}

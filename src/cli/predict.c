@@ -1,0 +1,268 @@
+/* predict.c: `bertft predict`: the tone of dialogues, or of lines, as they arrive.
+ *
+ * Turns gather until there are enough for a batch, or the input makes us wait; then they are computed, printed in order, and,
+ * before waiting, flushed. Nothing grows with the input. */
+#include "cli/commands.h"
+
+#include "base/log.h"
+#include "bertft/predict.h"
+#include "cli/folder.h"
+#include "cli/printer.h"
+#include "cli/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_EVENTS = 64, MOST_BYTES = 1 << 20 };
+
+static const char help[] =
+    "usage: bertft predict [-m RUN] [--format table|tsv|csv|jsonl] [--scores all|top|raw] [--lines] [--input "
+    "text|jsonl]\n"
+    "                      [--threads N] [--device D] [--precision P] [FILE] [KEY VALUE]...\n"
+    "\n"
+    "Reads dialogues from FILE or stdin and writes the tone of every turn, and after each dialogue its summary.\n"
+    "A line is a turn (\"Клиент: ...\", \"Operator 2: ...\"), a blank line ends a dialogue. Answers come while the "
+    "input\n"
+    "still runs: predict may sit at the end of a pipe.\n"
+    "\n"
+    "  -m RUN            a run of bertft, or a Hugging Face folder with a BERT or DistilBERT classifier;\n"
+    "                    checkpoints/latest, the newest run, where it isn't given\n"
+    "  --format F        table for people (the default on a terminal), tsv (the default elsewhere), csv, jsonl.\n"
+    "                    In tsv and csv a summary is a row with the speaker \"summary\" and words in the text column;\n"
+    "                    tsv writes tab, line end and backslash as \\t \\n \\\\\n"
+    "  --scores S        top: the answer's score; all: every label's probability; raw: every label's logit\n"
+    "  --lines           independent lines: one answer for each line, blank ones too, no speakers, no summaries\n"
+    "  --input I         text: a line is a turn; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
+    "  --threads N       0: all processors\n"
+    "  --device D        what computes; `bertft info` lists them\n"
+    "  --precision P     fp32\n"
+    "  KEY VALUE         over the run's configuration, such as DIALOG.NEGATIVE \"['anger']\" or EVAL.THRESHOLD 0.3\n"
+    "\n"
+    "A multi-label model's answer is all labels with EVAL.THRESHOLD or more, joined with \"+\", or DATA.EMPTY_LABEL, "
+    "or \"-\";\n"
+    "its score is the highest one. A turn is negative when its answer holds a label of DIALOG.NEGATIVE; its negativity "
+    "is the\n"
+    "sum of these labels' probabilities (multi-label: the highest of them). The trend says how far negativity rises "
+    "from the\n"
+    "first client turn to the last along the least-squares line.\n"
+    "\n"
+    "  bertft predict < dialogs.txt\n"
+    "  bertft predict -m runs/support --format jsonl dialogs.txt > tones.jsonl\n"
+    "  tail -f chat.log | bertft predict --lines --format tsv\n";
+
+/* A turn that waits, or the end of a dialogue. Names and texts lie in `bytes`, by offset: it moves as it grows. */
+typedef struct event {
+    bool ends_dialog;
+    size_t dialog, turn;
+    bft_speaker speaker;
+    bool named;
+    size_t name, text, length;
+} event;
+
+typedef struct command {
+    bft_config *config;
+    bft_backend backend;
+    bft_predictor *predictor;
+    bft_dialog_format *dialogs;
+    bft_source source;
+    bft_output output;
+    bft_printer printer;
+    bft_summary summary;
+    bft_buffer bytes, answer;
+    size_t event_count;
+    event events[MOST_EVENTS];
+    size_t dialog, turn; /* the next turn's place; with --lines turn is the line */
+    bft_speaker previous;
+} command;
+
+/* ---- Reading ---- */
+
+static bft_status add_turn(bft_error *err, command *c, const bft_turn *turn) {
+    event *e = &c->events[c->event_count];
+    *e = (event){.dialog = c->dialog, .turn = c->turn++, .speaker = turn->speaker, .named = turn->name != NULL};
+    if (e->named) {
+        e->name = c->bytes.length;
+        BFT_TRY(bft_buffer_append(err, &c->bytes, turn->name, strlen(turn->name) + 1));
+    }
+    e->text = c->bytes.length;
+    e->length = turn->length;
+    BFT_TRY(bft_buffer_append(err, &c->bytes, turn->text, turn->length));
+    bool cut;
+    BFT_TRY(bft_predictor_add(err, c->predictor, turn->text, turn->length, &cut));
+    if (cut) {
+        bft_source_warn_cut(&c->source, bft_predictor_max_length(c->predictor));
+    }
+    c->event_count++;
+    c->previous = turn->speaker;
+    return BFT_OK;
+}
+
+/* The dialogue ends where one has begun: blank lines in a row end one dialogue. */
+static void end_dialog(command *c) {
+    if (c->turn > 0 && !c->printer.lines) {
+        c->events[c->event_count++] = (event){.ends_dialog = true, .dialog = c->dialog++};
+        c->turn = 0;
+        c->previous = BFT_CLIENT;
+    }
+}
+
+static bft_status take_line(bft_error *err, command *c, char *line, size_t length) {
+    if (c->printer.lines) {
+        return add_turn(err, c, &(bft_turn){.text = line, .length = length});
+    }
+    bft_turn turn;
+    if (bft_dialog_line(c->dialogs, line, length, c->previous, &turn)) {
+        return add_turn(err, c, &turn);
+    }
+    end_dialog(c);
+    return BFT_OK;
+}
+
+/* ---- Answering ---- */
+
+static bft_status print_turn(bft_error *err, command *c, const event *e, size_t index) {
+    bft_prediction prediction = bft_predictor_at(c->predictor, index);
+    BFT_TRY(bft_predictor_answer(err, c->predictor, &prediction, &c->answer));
+    bft_record record = {.dialog = e->dialog,
+                         .turn = e->turn,
+                         .speaker = e->speaker,
+                         .name = e->named ? c->bytes.data + e->name : NULL,
+                         .text = c->bytes.data + e->text,
+                         .length = e->length,
+                         .prediction = &prediction,
+                         .answer = c->answer.data};
+    BFT_TRY(bft_printer_turn(err, &c->printer, &record));
+    return bft_summary_add(err, &c->summary, e->speaker, c->answer.data, &prediction);
+}
+
+/* Computes and prints all that waits. */
+static bft_status settle(bft_error *err, command *c) {
+    BFT_TRY(bft_predictor_run(err, c->predictor));
+    size_t turns = 0;
+    for (size_t i = 0; i < c->event_count; i++) {
+        const event *e = &c->events[i];
+        if (e->ends_dialog) {
+            BFT_TRY(bft_printer_summary(err, &c->printer, e->dialog, &c->summary));
+            bft_summary_clear(&c->summary);
+        } else {
+            BFT_TRY(print_turn(err, c, e, turns++));
+        }
+        BFT_TRY(bft_output_drain(err, &c->output));
+    }
+    bft_predictor_clear(c->predictor);
+    bft_buffer_clear(&c->bytes);
+    c->event_count = 0;
+    return BFT_OK;
+}
+
+static bft_status settle_and_flush(bft_error *err, command *c) {
+    BFT_TRY(settle(err, c));
+    return bft_output_flush(err, &c->output);
+}
+
+static bft_status read_all(bft_error *err, command *c) {
+    while (!c->output.closed) {
+        if (bft_source_would_block(&c->source)) {
+            BFT_TRY(settle_and_flush(err, c));
+        }
+        char *line;
+        size_t length;
+        bool more;
+        bft_status status = bft_source_next(err, &c->source, &line, &length, &more);
+        if (status != BFT_OK) {
+            bft_error later; /* what was read before the bad line is still answered */
+            settle_and_flush(&later, c);
+            return status;
+        }
+        if (!more) {
+            break;
+        }
+        BFT_TRY(take_line(err, c, line, length));
+        if (c->event_count == MOST_EVENTS || c->bytes.length >= MOST_BYTES) {
+            BFT_TRY(settle(err, c));
+        }
+    }
+    end_dialog(c);
+    return settle_and_flush(err, c);
+}
+
+/* ---- The command ---- */
+
+static bft_status warn_of_labels(bft_error *err, const command *c, const char *folder) {
+    bool labels = bft_predictor_scoring(c->predictor) != BFT_SCORE_NONE;
+    if (c->printer.lines || !labels || bft_predictor_knows_negative(c->predictor)) {
+        return BFT_OK;
+    }
+    bft_buffer known = {0};
+    bft_status status = bft_predictor_list_labels(err, c->predictor, &known);
+    if (status == BFT_OK) {
+        bft_log_warning(
+            "%s: DIALOG.NEGATIVE names none of this model's labels (%s): summaries are without negative turns", folder,
+            known.data);
+    }
+    bft_buffer_free(&known);
+    return status;
+}
+
+static bft_status open_command(bft_error *err, command *c, const char *folder, const char *input,
+                               const bft_arguments *arguments) {
+    BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
+    size_t longest = (size_t)bft_config_int(c->config, "DIALOG.MAX_LINE");
+    BFT_TRY(bft_source_open(err, &c->source, arguments->word_count > 0 ? arguments->words[0] : NULL, input, longest));
+    BFT_TRY(bft_dialog_format_create(err, &c->dialogs, c->config));
+    BFT_TRY(bft_summary_create(err, &c->summary, (size_t)bft_config_int(c->config, "DIALOG.MAX_STRETCHES")));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
+    BFT_TRY(bft_predictor_create(err, &c->predictor, folder, c->config, c->backend));
+    c->printer.predictor = c->predictor;
+    BFT_TRY(warn_of_labels(err, c, folder));
+    return bft_printer_begin(err, &c->printer);
+}
+
+static void close_command(command *c) {
+    bft_predictor_destroy(c->predictor);
+    bft_backend_close(&c->backend);
+    bft_summary_free(&c->summary);
+    bft_dialog_format_destroy(c->dialogs);
+    bft_source_close(&c->source);
+    bft_config_destroy(c->config);
+    bft_buffer_free(&c->bytes);
+    bft_buffer_free(&c->answer);
+    bft_output_free(&c->output);
+}
+
+bft_status bft_command_predict(bft_error *err, int argc, char **argv) {
+    const char *model = NULL, *format = NULL, *scores = NULL, *input = NULL, *folder;
+    bool lines = false;
+    const bft_option options[] = {{"-m", NULL, &model, NULL},
+                                  {"--format", NULL, &format, bft_format_names},
+                                  {"--scores", NULL, &scores, bft_detail_names},
+                                  {"--lines", &lines, NULL, NULL},
+                                  {"--input", NULL, &input, bft_source_inputs}};
+    const bft_usage usage = {.name = "predict",
+                             .options = options,
+                             .option_count = sizeof options / sizeof *options,
+                             .runs_model = true,
+                             .pairs = true,
+                             .most = 1,
+                             .expected = "FILE"};
+    bft_arguments arguments;
+    BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
+    if (arguments.help) {
+        return bft_output_print(err, help);
+    }
+    command c = {0};
+    BFT_TRY(bft_output_open(err, &c.output));
+    BFT_TRY(bft_folder_find(err, model, &folder));
+    bft_format fallback = c.output.terminal ? BFT_FORMAT_TABLE : BFT_FORMAT_TSV;
+    c.printer = (bft_printer){
+        .output = &c.output,
+        .format = format != NULL ? (bft_format)bft_options_choice(bft_format_names, format) : fallback,
+        .detail = scores != NULL ? (bft_detail)bft_options_choice(bft_detail_names, scores) : BFT_DETAIL_TOP,
+        .lines = lines};
+    bft_status status = open_command(err, &c, folder, input, &arguments);
+    if (status == BFT_OK) {
+        status = read_all(err, &c);
+    }
+    close_command(&c);
+    return status;
+}
