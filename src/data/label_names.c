@@ -96,11 +96,12 @@ bft_status bft_label_names_read(bft_error *err, bft_names *names, const bft_conf
     if (bft_config_is_null(config, key)) {
         return BFT_OK;
     }
-    if (bft_config_list_size(config, key) > 0) {
+    const char *path = bft_config_string(config, key);
+    if (path[0] == '\0') {
         return read_list(err, names, config, key);
     }
     bft_lines *lines;
-    BFT_TRY(bft_lines_open(err, &lines, bft_config_string(config, key), NAME_LIMIT));
+    BFT_TRY(bft_lines_open(err, &lines, path, NAME_LIMIT));
     bft_status status = read_lines(err, names, lines);
     bft_lines_close(lines);
     return status;

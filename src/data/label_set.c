@@ -123,8 +123,9 @@ static bft_status add_mapped_names(bft_error *err, bft_label_set *set) {
 static bft_status add_known(bft_error *err, bft_label_set *set, const bft_config *config, const bft_labels *labels,
                             bool *given) {
     static const char key[] = "DATA.LABELS";
-    size_t listed = bft_config_list_size(config, key); /* 0: auto */
-    *given = labels != NULL || listed > 0;
+    bool automatic = strcmp(bft_config_string(config, key), "auto") == 0;
+    size_t listed = automatic ? 0 : bft_config_list_size(config, key);
+    *given = labels != NULL || !automatic;
     set->open = !*given && set->ids.count == 0;
     for (size_t i = 0; labels != NULL && i < labels->count; i++) {
         BFT_TRY(add_listed(err, set, "the model's labels", labels->names[i]));

@@ -167,9 +167,11 @@ static bft_status finish_classes(bft_error *err, dataset_loader *loader, const c
     bft_status status = BFT_NEW(err, &arena, &new_id, BFT_LABEL_LIMIT);
     status = status == BFT_OK ? BFT_NEW(err, &arena, &targets, BFT_LABEL_LIMIT) : status;
     status = status == BFT_OK ? bft_label_set_close(err, &loader->set, new_id) : status;
-    if (status == BFT_OK && classes->count < 2 && loader->dataset->problem == BFT_SINGLE_LABEL) {
-        status =
-            bft_error_set(err, BFT_BAD, "%s: the only label is \"%s\": a classifier needs two", path, classes->at[0]);
+    bool single = loader->dataset->problem == BFT_SINGLE_LABEL;
+    if (status == BFT_OK && classes->count < (single ? 2 : 1)) {
+        status = single ? bft_error_set(err, BFT_BAD, "%s: the only label is \"%s\": a classifier needs two", path,
+                                        classes->at[0])
+                        : bft_error_set(err, BFT_BAD, "%s: no row has a label", path);
     }
     status = status == BFT_OK ? bft_dataset_set_labels(err, loader->dataset, classes->count, classes->at) : status;
     status = status == BFT_OK ? add_targets(err, loader, new_id, targets) : status;

@@ -31,8 +31,10 @@ static const struct {
     const char *name, *ending;
     row_format format;
 } formats[] = {
-    {"csv", ".csv", FORMAT_CSV},          {"tsv", ".tsv", FORMAT_TSV},           {"jsonl", ".jsonl", FORMAT_JSONL},
-    {"fasttext", ".ft", FORMAT_FASTTEXT}, {"fasttext", ".txt", FORMAT_FASTTEXT},
+    {"csv", ".csv", FORMAT_CSV},
+    {"tsv", ".tsv", FORMAT_TSV},
+    {"jsonl", ".jsonl", FORMAT_JSONL},
+    {"fasttext", ".txt", FORMAT_FASTTEXT},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
