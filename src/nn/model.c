@@ -1,8 +1,7 @@
-/* model.c: loading a folder into a model, new heads, and saving. */
+/* model.c: loading a folder into a model, and new heads. */
 #include "nn/network.h"
 
 #include "base/buffer.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/philox.h"
 
@@ -10,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STREAM_HEAD = 0x68656164, ROWS_AT_ONCE = 256, FEW = 4096 };
+enum { STREAM_HEAD = 0x68656164, FEW = 4096 };
 
 /* ---- Backend ---- */
 
@@ -312,90 +311,4 @@ size_t bft_model_classes(const bft_model *model) {
 
 const char *bft_model_label(const bft_model *model, size_t id) {
     return model->config.labels[id];
-}
-
-/* ---- Saving ---- */
-
-static bft_status write_table(bft_error *err, const bft_model *model, bft_row_reader reader,
-                              bft_safetensors_writer *writer, void *rows, float *host) {
-    size_t vocabulary = model->table.vocabulary, channels = model->table.channels;
-    uint32_t words[ROWS_AT_ONCE];
-    for (size_t at = 0; at < vocabulary; at += ROWS_AT_ONCE) {
-        size_t count = vocabulary - at < ROWS_AT_ONCE ? vocabulary - at : ROWS_AT_ONCE;
-        for (size_t i = 0; i < count; i++) {
-            words[i] = (uint32_t)(at + i);
-        }
-        BFT_TRY(reader.read(err, reader.context, words, count, rows));
-        model->backend.ops->to_host(model->backend.device, rows, host, count * channels);
-        BFT_TRY(bft_safetensors_write(err, writer, host, count * channels));
-    }
-    return BFT_OK;
-}
-
-static bft_status write_dense(bft_error *err, const bft_model *model, const bft_param *param,
-                              bft_safetensors_writer *writer, float *host, size_t room) {
-    for (size_t at = 0; at < param->count; at += room) {
-        size_t count = param->count - at < room ? param->count - at : room;
-        model->backend.ops->to_host(model->backend.device, bft_model_at(model, model->values, param->offset + at), host,
-                                    count);
-        BFT_TRY(bft_safetensors_write(err, writer, host, count));
-    }
-    return BFT_OK;
-}
-
-static bft_status write_all(bft_error *err, const bft_model *model, bft_row_reader reader,
-                            bft_safetensors_writer *writer, void *rows, float *host) {
-    const bft_params *params = &model->params;
-    for (size_t i = 0; i < params->count; i++) {
-        const bft_param *param = &params->list[i];
-        BFT_TRY(bft_safetensors_declare(err, writer, param->name, param->dimensions, param->shape));
-    }
-    for (size_t i = 0; i < params->count; i++) {
-        const bft_param *param = &params->list[i];
-        if (param->sparse) {
-            BFT_TRY(write_table(err, model, reader, writer, rows, host));
-        } else {
-            BFT_TRY(write_dense(err, model, param, writer, host, ROWS_AT_ONCE * model->table.channels));
-        }
-    }
-    return BFT_OK;
-}
-
-bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path) {
-    const bft_ops *ops = model->backend.ops;
-    size_t room = ROWS_AT_ONCE * model->table.channels;
-    float *host = malloc(room * sizeof *host);
-    void *rows = NULL;
-    bft_safetensors_writer *writer = NULL;
-    bft_status status = host == NULL ? bft_error_memory(err, room * sizeof *host)
-                                     : ops->alloc(err, model->backend.device, room * ops->real, &rows);
-    if (status == BFT_OK) {
-        status = bft_safetensors_create(err, &writer, path);
-    }
-    if (status == BFT_OK) {
-        status = write_all(err, model, reader, writer, rows, host);
-    }
-    if (status == BFT_OK) {
-        status = bft_safetensors_commit(err, writer);
-    } else {
-        bft_safetensors_discard(writer);
-    }
-    if (rows != NULL) {
-        ops->free(model->backend.device, rows);
-    }
-    free(host);
-    return status;
-}
-
-bft_status bft_model_save(bft_error *err, const bft_model *model, const char *folder) {
-    bft_buffer path = {0};
-    bft_status status = bft_path_join(err, &path, folder, "model.safetensors");
-    if (status == BFT_OK) {
-        status = bft_model_save_weights(err, model, bft_table_reader(&model->table), path.data);
-    }
-    if (status == BFT_OK) {
-        status = bft_model_config_write(err, &model->config, folder);
-    }
-    bft_buffer_free(&path);
-    return status;
 }

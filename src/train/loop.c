@@ -147,8 +147,12 @@ static bft_status run(bft_error *err, bft_trainer *t, bft_train_result *result) 
 }
 
 static bft_status train(bft_error *err, bft_trainer *t, bool overwrite, bft_train_result *result) {
-    BFT_TRY(bft_run_create(err, &t->run, bft_config_string(t->config, "OUTPUT_DIR"), t->config, overwrite));
+    const char *folder = bft_config_string(t->config, "OUTPUT_DIR");
+    if (!overwrite) {
+        BFT_TRY(bft_run_check(err, folder));
+    }
     BFT_TRY(bft_trainer_open(err, t));
+    BFT_TRY(bft_run_create(err, &t->run, folder, t->config));
     BFT_TRY(save_start(err, t));
     return run(err, t, result);
 }

@@ -62,41 +62,44 @@ static bft_status write_config(bft_error *err, const char *path, const bft_confi
     return status;
 }
 
-static bft_status fill_folder(bft_error *err, bft_run *run, const char *config_path, const bft_config *config,
-                              bool overwrite) {
-    if (bft_file_exists(config_path)) {
-        if (!overwrite) {
-            return bft_error_set(
-                err, BFT_BAD,
-                "%s: holds a run already; --overwrite replaces it, `bertft train --resume %s` goes on, "
-                "another OUTPUT_DIR keeps both",
-                run->folder, run->folder);
-        }
-        BFT_TRY(remove_old(err, run->folder));
+bft_status bft_run_check(bft_error *err, const char *folder) {
+    char *path = NULL;
+    BFT_TRY(joined(err, folder, "config.yaml", &path));
+    bool taken = bft_file_exists(path);
+    free(path);
+    if (taken) {
+        return bft_error_set(err, BFT_BAD,
+                             "%s: holds a run already; --overwrite replaces it, `bertft train --resume %s` goes on, "
+                             "another OUTPUT_DIR keeps both",
+                             folder, folder);
     }
-    char *checkpoints = NULL;
+    return BFT_OK;
+}
+
+static bft_status fill_folder(bft_error *err, bft_run *run, const bft_config *config) {
+    char *checkpoints = NULL, *config_path = NULL;
     bft_status status = joined(err, run->folder, "checkpoint", &checkpoints);
+    if (status == BFT_OK) {
+        status = joined(err, run->folder, "config.yaml", &config_path);
+    }
     if (status == BFT_OK) {
         status = bft_directory_create(err, checkpoints);
     }
+    if (status == BFT_OK) {
+        status = remove_old(err, run->folder);
+    }
+    if (status == BFT_OK) {
+        status = write_config(err, config_path, config);
+    }
     free(checkpoints);
-    BFT_TRY(status);
-    BFT_TRY(write_config(err, config_path, config));
-    return open_metrics(err, run, "we");
+    free(config_path);
+    return status == BFT_OK ? open_metrics(err, run, "we") : status;
 }
 
-bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config, bool overwrite) {
+bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config) {
     *run = (bft_run){0};
-    char *config_path = NULL;
-    bft_status status = set_paths(err, run, folder);
-    if (status == BFT_OK) {
-        status = joined(err, folder, "config.yaml", &config_path);
-    }
-    if (status == BFT_OK) {
-        status = fill_folder(err, run, config_path, config, overwrite);
-    }
-    free(config_path);
-    return status;
+    BFT_TRY(set_paths(err, run, folder));
+    return fill_folder(err, run, config);
 }
 
 bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder) {

@@ -14,9 +14,11 @@ typedef struct bft_run {
     FILE *metrics;            /* metrics.jsonl, open for appending */
 } bft_run;
 
-/* A new run: the folder, config.yaml and an empty metrics.jsonl. Refuses a folder that holds a run unless `overwrite`,
- * which removes the old run's files first. */
-bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config, bool overwrite);
+/* Refuses a folder that holds a run already. */
+bft_status bft_run_check(bft_error *err, const char *folder);
+
+/* A new run: the folder, config.yaml and an empty metrics.jsonl. An old run's files are removed first. */
+bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config);
 
 /* An existing run, for going on. bft_run_cut then takes metrics.jsonl back to `step`. */
 bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder);

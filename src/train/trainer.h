@@ -31,7 +31,7 @@ typedef struct bft_trainer {
     bft_progress progress;
 } bft_trainer;
 
-/* Reads data and model as the configuration says; the run's folder must be open. */
+/* Reads data and model as the configuration says. */
 bft_status bft_trainer_open(bft_error *err, bft_trainer *trainer);
 void bft_trainer_close(bft_trainer *trainer); /* also fine on {0} */
 

@@ -1,0 +1,205 @@
+/* train.c: `bertft train`: reads the configuration, shows the progress, and says how it ended. */
+#include "cli/commands.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "bertft/train.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: bertft train CONFIG [--overwrite] [KEY VALUE]...\n"
+    "       bertft train --resume RUN\n"
+    "\n"
+    "Fine-tunes a model as the YAML file says, into the folder OUTPUT_DIR; checkpoints/latest then points at it.\n"
+    "Ctrl-C finishes the step and saves; --resume goes on to the same bits.\n"
+    "\n"
+    "  --overwrite     replace the run that OUTPUT_DIR holds\n"
+    "  --resume RUN    go on with a run from its last checkpoint\n"
+    "  --threads N     0: all processors\n"
+    "  --device D      auto, cpu, or one instruction set of it: see `bertft info`\n"
+    "  --precision P   fp32\n"
+    "\n"
+    "  bertft train configs/params.yaml\n"
+    "  bertft train configs/params.yaml MODEL.WEIGHTS models/rubert-tiny2 OPTIM.LR 5e-5 TRAIN.EPOCHS 3\n"
+    "  bertft train configs/cedr.yaml OUTPUT_DIR runs/cedr-2 SEED 2\n"
+    "  bertft train --resume runs/cedr-2\n";
+
+static volatile sig_atomic_t interrupted; /* set by Ctrl-C; a second one ends the process */
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static void catch_interrupts(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- What is shown while training ---- */
+
+typedef struct view {
+    bft_progress_bar bar;
+    const char *metric;
+} view;
+
+static void show_start(void *context, const bft_model *model, uint64_t total, uint64_t first) {
+    view *v = context;
+    const bft_model_config *config = bft_model_configuration(model);
+    bft_log_info("%zu layers of %zu, %zu classes; steps %llu to %llu", config->layers, config->channels,
+                 config->classes, (unsigned long long)first + 1, (unsigned long long)total);
+    v->bar = bft_progress_start((size_t)first);
+}
+
+static void show_step(void *context, const bft_train_step *step) {
+    view *v = context;
+    char text[160];
+    snprintf(text, sizeof text, "epoch %.2f  loss %.4f  lr %.2e  %.0f samples/s", step->epoch, step->loss, step->lr,
+             step->samples_per_second);
+    bft_progress_show(&v->bar, (size_t)step->step, (size_t)step->total, text);
+}
+
+static void show_evaluation(void *context, uint64_t step, const bft_metrics *metrics, bool best) {
+    view *v = context;
+    bft_progress_clear(&v->bar);
+    bft_log_info("step %llu: validation loss %.4f, %s %.4f%s", (unsigned long long)step,
+                 bft_metrics_value(metrics, "loss"), v->metric, bft_metrics_value(metrics, v->metric),
+                 best ? ", the best so far" : "");
+}
+
+/* ---- checkpoints/latest ---- */
+
+/* Points checkpoints/latest at the run: a relative link, so that the project's folder can be moved. */
+static bft_status link_latest(bft_error *err, const char *run) {
+    static const char place[] = "checkpoints/latest";
+    bft_buffer target = {0}, temporary = {0};
+    bft_status status = bft_directory_create(err, "checkpoints");
+    if (status == BFT_OK) {
+        status = bft_buffer_printf(err, &target, "%s%s", run[0] == '/' ? "" : "../", run);
+    }
+    if (status == BFT_OK) {
+        status = bft_buffer_printf(err, &temporary, "%s.tmp.%ld", place, (long)getpid());
+    }
+    if (status == BFT_OK && (symlink(target.data, temporary.data) != 0 || rename(temporary.data, place) != 0)) {
+        status = bft_error_errno(err, BFT_FAILED, "%s: cannot point it at %s", place, run);
+        unlink(temporary.data);
+    }
+    bft_buffer_free(&target);
+    bft_buffer_free(&temporary);
+    return status;
+}
+
+/* ---- The command ---- */
+
+static bft_status read_config(bft_error *err, bft_config *config, const bft_arguments *arguments, const char *resume) {
+    if (resume != NULL) {
+        bft_buffer path = {0};
+        bft_status status = bft_path_join(err, &path, resume, "config.yaml");
+        if (status == BFT_OK && !bft_file_exists(path.data)) {
+            status =
+                bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", resume);
+        }
+        if (status == BFT_OK) {
+            status = bft_config_merge_file(err, config, path.data);
+        }
+        bft_buffer_free(&path);
+        BFT_TRY(status);
+        bft_config_reset(config, "DEVICE.");
+        return BFT_OK;
+    }
+    BFT_TRY(bft_config_merge_file(err, config, arguments->words[0]));
+    return bft_config_merge_pairs(err, config, arguments->pair_words, arguments->pairs);
+}
+
+static bft_status say_end(bft_error *err, const char *run, const bft_train_result *result, const char *metric) {
+    if (result->stopped) {
+        return bft_error_set(err, BFT_FAILED, "stopped at step %llu and saved; `bertft train --resume %s` goes on",
+                             (unsigned long long)result->steps, run);
+    }
+    if (result->best_step > 0) {
+        bft_log_info("%s after %llu steps; best %s %.4f at step %llu", result->early ? "stopped early" : "done",
+                     (unsigned long long)result->steps, metric, result->best, (unsigned long long)result->best_step);
+    } else {
+        bft_log_info("done after %llu steps", (unsigned long long)result->steps);
+    }
+    bft_log_info("the model is in %s; `bertft eval` measures it", run);
+    return BFT_OK;
+}
+
+static const char *metric_name(const bft_config *config) {
+    const char *name = bft_config_string(config, "TRAIN.METRIC");
+    return strcmp(name, "auto") != 0 ? name : bft_config_bool(config, "DATA.REGRESSION") ? "mse" : "f1_macro";
+}
+
+static bft_status run(bft_error *err, const bft_config *config, bft_backend backend, const char *resume,
+                      bool overwrite) {
+    view v = {.metric = metric_name(config)};
+    bft_train_events events = {.context = &v,
+                               .on_start = show_start,
+                               .on_step = show_step,
+                               .on_evaluation = show_evaluation,
+                               .stop = &interrupted};
+    const char *folder = resume != NULL ? resume : bft_config_string(config, "OUTPUT_DIR");
+    bft_train_result result = {0};
+    catch_interrupts();
+    bft_status status = resume != NULL ? bft_train_resume(err, config, resume, backend, &events, &result)
+                                       : bft_train(err, config, backend, overwrite, &events, &result);
+    bft_progress_clear(&v.bar);
+    BFT_TRY(status);
+    if (!result.stopped) {
+        BFT_TRY(link_latest(err, folder));
+    }
+    return say_end(err, folder, &result, v.metric);
+}
+
+static bft_status with_config(bft_error *err, bft_config *config, const bft_arguments *arguments, const char *resume,
+                              bool overwrite) {
+    BFT_TRY(read_config(err, config, arguments, resume));
+    const char *device = arguments->device != NULL ? arguments->device : bft_config_string(config, "DEVICE.NAME");
+    int threads = arguments->threads >= 0 ? arguments->threads : (int)bft_config_int(config, "DEVICE.THREADS");
+    bft_backend backend;
+    BFT_TRY(bft_backend_open(err, &backend, device, threads));
+    bft_status status = run(err, config, backend, resume, overwrite);
+    bft_backend_close(&backend);
+    return status;
+}
+
+bft_status bft_command_train(bft_error *err, int argc, char **argv) {
+    bool overwrite = false;
+    const char *resume = NULL;
+    const bft_option options[] = {{.name = "--overwrite", .flag = &overwrite}, {.name = "--resume", .value = &resume}};
+    const bft_usage usage = {.name = "train",
+                             .options = options,
+                             .option_count = 2,
+                             .runs_model = true,
+                             .pairs = true,
+                             .most = 1,
+                             .expected = "CONFIG"};
+    bft_arguments arguments;
+    BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
+    if (arguments.help) {
+        return bft_output_print(err, help);
+    }
+    if ((resume != NULL) != (arguments.word_count == 0) ||
+        (resume != NULL && (overwrite || arguments.pair_words > 0))) {
+        return bft_error_set(
+            err, BFT_BAD,
+            "train takes a configuration file, or --resume RUN alone: `bertft train configs/params.yaml`");
+    }
+    bft_config *config = NULL;
+    BFT_TRY(bft_config_create(err, &config));
+    bft_status status = with_config(err, config, &arguments, resume, overwrite);
+    bft_config_destroy(config);
+    return status;
+}
