@@ -270,6 +270,12 @@ static int compare_names(const void *left, const void *right) {
 }
 
 bft_status bft_label_set_close(bft_error *err, bft_label_set *set, uint32_t *new_id) {
-    set->open = false;
-    return bft_names_sort(err, &set->classes, compare_names, new_id);
+    if (set->open) {
+        set->open = false;
+        return bft_names_sort(err, &set->classes, compare_names, new_id);
+    }
+    for (size_t i = 0; i < set->classes.count; i++) {
+        new_id[i] = (uint32_t)i;
+    }
+    return BFT_OK;
 }

@@ -39,8 +39,8 @@ void bft_label_set_free(bft_label_set *set);
  * name the place. */
 bft_status bft_label_set_resolve(bft_error *err, bft_label_set *set, const bft_row *row, bool *left_out);
 
-/* Ends an open set: its classes are sorted, numbers first, by value, then names, by bytes. new_id, (BFT_LABEL_LIMIT), tells where
- * each class went. */
+/* Ends the reading. The classes of an open set are sorted, numbers first, by value, then names, by bytes. new_id, (BFT_LABEL_LIMIT), tells
+ * where each class went. */
 bft_status bft_label_set_close(bft_error *err, bft_label_set *set, uint32_t *new_id);
 
 #endif
