@@ -19,7 +19,7 @@ typedef struct bft_tensor {
     const char *name;
     bft_dtype dtype;
     size_t dimensions, shape[BFT_MAX_DIMENSIONS], count; /* count: product of the shape */
-    const void *data; /* contiguous, row-major; NULL for a tensor of another type than F32, F16, BF16 (ids, masks) */
+    const void *data; /* contiguous, row-major; NULL for a tensor of another type than F32, F16, BF16 (ids, masks, doubles) */
     bool mapped; /* data points into the mapped file: costs no memory until read; else the file's owner holds a copy */
     const char *file; /* the path it came from, for error lines */
 } bft_tensor;
@@ -62,7 +62,7 @@ typedef struct bft_model_config {
     char **labels;   /* (classes) names by id; LABEL_0.. where the file has none */
     bool has_labels; /* id2label stood in the file */
     bft_problem problem;
-    const char *head; /* ours: "linear" or "mean" when a run of ours wrote it, else NULL */
+    const char *head; /* "linear", "mean" or "pooler" when a run of ours wrote it, else NULL */
 } bft_model_config;
 
 /* Reads FOLDER/config.json. Fields that we don't support (relative positions, another activation, decoders) are refused by name; an

@@ -224,7 +224,7 @@ static bft_status refuse_duplicates(bft_error *err, const source *from, const bf
 static bft_status read_id2label(bft_error *err, const source *from, json_t *map, bft_model_config *config) {
     const char *key;
     json_t *value;
-    size_t count = json_object_size(map), bytes = 0, id;
+    size_t count = json_object_size(map), bytes = 0, id = 0;
     if (!json_is_object(map) || count == 0 || count > CLASS_LIMIT) {
         return bft_error_set(err, BFT_BAD, "%s: \"id2label\" must name 1 to %d labels", from->path, CLASS_LIMIT);
     }
@@ -344,8 +344,8 @@ void bft_model_config_free(bft_model_config *config) {
 
 /* ---- Writing ---- */
 
-/* The shortest decimal number that reads back as the same float; always with a point or an exponent, since transformers tells ints from
- * floats. */
+/* The shortest decimal number that reads back as the same float; always with a point or an exponent, since transformers
+ * tells ints from floats. */
 static bft_status write_number(bft_error *err, bft_buffer *out, float value) {
     char text[32];
     for (int digits = 1; digits <= 9; digits++) {

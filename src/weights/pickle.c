@@ -1,7 +1,7 @@
 /* pickle.c: the stack machine for PyTorch's pickles: an allow-list of opcodes and of global names.
  *
- * Protocol 2, as torch.save writes it. One instruction makes at most one value and pushes at most one, so the limit on instructions
- * bounds the memory; values refer to each other, and nothing here recurses. */
+ * Protocol 2, as torch.save writes it. One instruction makes at most one value and pushes at most one, so the limit on
+ * instructions bounds the memory; values refer to each other, and nothing here recurses. */
 #include "weights/pickle.h"
 
 #include <string.h>

@@ -75,8 +75,8 @@ struct bft_value {
     };
 };
 
-/* Runs the pickle at bytes[*position], moves *position behind it, and gives its value. `path` goes into error lines. Values live in
- * `arena` and point into `bytes`; each storage that the pickle names is put before *storages. */
+/* Runs the pickle at bytes[*position], moves *position behind it, and gives its value. `path` goes into error lines.
+ * Values live in `arena` and point into `bytes`; each storage that the pickle names is put before *storages. */
 bft_status bft_pickle_read(bft_error *err, bft_arena *arena, const char *path, const unsigned char *bytes, size_t size,
                            size_t *position, bft_storage **storages, bft_value **out);
 

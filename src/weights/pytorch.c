@@ -1,7 +1,8 @@
 /* pytorch.c: pytorch_model.bin in both of its formats: where the pickle is, and where the storages that it names are.
  *
- * Zip, since PyTorch 1.6: NAME/data.pkl, and a member NAME/data/KEY for each storage. Legacy: five pickles in a row (a magic number,
- * the version, the system, the state dict, the keys), then for each key a 64-bit length in elements and the data. */
+ * Zip, since PyTorch 1.6: NAME/data.pkl, and a member NAME/data/KEY for each storage. Legacy: five pickles in a row (a
+ * magic number, the version, the system, the state dict, the keys), then for each key a 64-bit length in elements and
+ * the data. */
 #include "weights/pytorch.h"
 #include "weights/zip.h"
 
@@ -9,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Data that can't be mapped is copied: misaligned or strided storages, deflated members. Several tensors may share a storage, and weights
- * don't shrink much when packed, so honest files stay far below this multiple of their own size. */
+/* Data that can't be mapped is copied: misaligned or strided storages, deflated members. Several tensors may share a
+ * storage, and weights don't shrink much when packed, so honest files stay far below this multiple of their own size. */
 enum { COPY_FACTOR = 4, COPY_FREE = 16 << 20 };
 
 /* The magic number 0x1950a86a20f9469cfc6c as a pickle of its own. */

@@ -1,5 +1,5 @@
-/* weights_dump.c: prints what bertft reads from a weight file, one tensor a line: name, type, shape, and a check sum of its
- * values as fp32; tests/parity/weights.py compares that with PyTorch and safetensors. */
+/* weights_dump.c: prints what bertft reads from a weight file, one tensor a line: name, type, shape, and a check sum of
+ * its values as fp32; tests/parity/weights.py compares that with PyTorch and safetensors. */
 #include "bertft/weights.h"
 
 #include <inttypes.h>
