@@ -255,12 +255,33 @@ const char *bft_lines_name(const bft_lines *lines) {
     return lines->name;
 }
 
-bool bft_lines_would_block(const bft_lines *lines) {
-    if (lines->ended || memchr(lines->text + lines->start, '\n', lines->end - lines->start) != NULL) {
+/* Adds what has arrived to the window without waiting; false where nothing has. */
+static bool top_up(bft_lines *lines) {
+    struct pollfd ready = {.fd = lines->fd, .events = POLLIN};
+    if (poll(&ready, 1, 0) == 0) {
         return false;
     }
-    struct pollfd ready = {.fd = lines->fd, .events = POLLIN};
-    return poll(&ready, 1, 0) == 0;
+    size_t have = lines->end - lines->start;
+    memmove(lines->text, lines->text + lines->start, have);
+    ssize_t got = read(lines->fd, lines->text + have, WINDOW - have);
+    lines->start = 0;
+    lines->end = have + (got > 0 ? (size_t)got : 0);
+    lines->ended = got == 0; /* a failure will come again, where it can be told */
+    return got >= 0 || errno == EINTR;
+}
+
+bool bft_lines_would_block(bft_lines *lines) {
+    while (!lines->ended && memchr(lines->text + lines->start, '\n', lines->end - lines->start) == NULL) {
+        bool whole_window = lines->end - lines->start == WINDOW;
+        if (!lines->started || lines->gzip || lines->raw_start < lines->raw_end || whole_window) {
+            struct pollfd ready = {.fd = lines->fd, .events = POLLIN};
+            return lines->raw_start == lines->raw_end && poll(&ready, 1, 0) == 0;
+        }
+        if (!top_up(lines)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bft_status bft_lines_rest(bft_error *err, bft_lines *lines, size_t limit, bft_buffer *out) {

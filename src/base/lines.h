@@ -24,8 +24,9 @@ size_t bft_lines_number(const bft_lines *lines);
 const char *bft_lines_ending(const bft_lines *lines);
 const char *bft_lines_name(const bft_lines *lines); /* the path, or "<stdin>" */
 
-/* True where the next bft_lines_next would wait for the writer of a pipe: the moment to flush one's output. */
-bool bft_lines_would_block(const bft_lines *lines);
+/* True where the next bft_lines_next would wait for the writer of a pipe (half a line has come, or nothing): the moment to
+ * flush one's output. The line given last stays valid. */
+bool bft_lines_would_block(bft_lines *lines);
 
 /* The whole input as bytes (CSV with quoted newlines needs it), at most `limit` bytes after decompression. */
 struct bft_buffer;
