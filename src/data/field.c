@@ -42,12 +42,15 @@ bool bft_field_is_name(bft_field field) {
 }
 
 bool bft_field_integer(bft_field field, size_t *value) {
-    *value = 0;
+    size_t sum = 0;
     for (size_t i = 0; i < field.length; i++) {
-        if (field.bytes[i] < '0' || field.bytes[i] > '9' || __builtin_mul_overflow(*value, (size_t)10, value) ||
-            __builtin_add_overflow(*value, (size_t)(field.bytes[i] - '0'), value)) {
+        if (field.bytes[i] < '0' || field.bytes[i] > '9' || __builtin_mul_overflow(sum, (size_t)10, &sum) ||
+            __builtin_add_overflow(sum, (size_t)(field.bytes[i] - '0'), &sum)) {
             return false;
         }
+    }
+    if (field.length > 0) {
+        *value = sum;
     }
     return field.length > 0;
 }

@@ -16,7 +16,7 @@ bool bft_field_equals(bft_field field, const char *text);
 bool bft_field_is_name(bft_field field); /* valid UTF-8 without NULs: fit for a label or a column */
 bool bft_field_is_blank(char byte);      /* space, tab, CR, LF */
 
-/* Decimal digits only, and no overflow. */
+/* Decimal digits only, and no overflow; else *value stays as it was. */
 bool bft_field_integer(bft_field field, size_t *value);
 
 #endif

@@ -54,21 +54,26 @@ static bft_status add_line(bft_error *err, bft_names *names, const bft_lines *li
     return BFT_OK;
 }
 
-/* A blank line is an empty name, so it is an error where another line follows; at the end of the file it is nothing. */
+/* A blank line is an empty name, so it is an error where a name follows; at the end of the file it is nothing. */
 static bft_status read_lines(bft_error *err, bft_names *names, bft_lines *lines) {
-    bool more = true, numbered = false, blank = false;
-    while (more) {
+    bool numbered = false;
+    size_t blank = 0; /* the first blank line */
+    for (;;) {
         char *bytes;
         size_t length;
-        bool cut;
+        bool cut, more;
         BFT_TRY(bft_lines_next(err, lines, &bytes, &length, &cut, &more));
-        if (more && (cut || blank)) {
-            return bft_error_set(err, BFT_BAD, "%s:%zu: %s", bft_lines_name(lines), bft_lines_number(lines) - blank,
-                                 cut ? "the line is too long for a name" : "an empty line among the names");
+        if (!more) {
+            break;
         }
-        bft_field line = more ? bft_field_trim((bft_field){bytes, length}) : (bft_field){0};
-        blank = more && line.length == 0;
-        if (line.length > 0) {
+        bft_field line = bft_field_trim((bft_field){bytes, length});
+        if (line.length == 0) {
+            blank = blank == 0 ? bft_lines_number(lines) : blank;
+        } else if (cut || blank > 0) {
+            return bft_error_set(err, BFT_BAD, "%s:%zu: %s", bft_lines_name(lines),
+                                 cut ? bft_lines_number(lines) : blank,
+                                 cut ? "the line is too long for a name" : "an empty line among the names");
+        } else {
             BFT_TRY(add_line(err, names, lines, line, &numbered));
         }
     }
