@@ -27,9 +27,9 @@ FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 
-OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/kernels/ops.o \
-           $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
+KERNELS := $(BUILD)/kernels/ops.o $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
+OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(KERNELS)
 LIB     := $(BUILD)/libbertft.a
 
 all: $(BUILD)/bertft ## build build/bertft (the default)
@@ -53,6 +53,10 @@ $(BUILD)/kernels/ref/%.double.o: kernels/ref/%.c | flags
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -DBFT_REAL=double -DBFT_REF=ref64 -MMD -MP -c -o $@ $<
 
+$(BUILD)/tests/objects/%.o: tests/ops/%.c | flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 # Kernels for the CPU: one object an instruction set; BFT_ISA names its symbols. Contraction to FMA is wanted here.
 define CPU_RULE
 $(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c | flags
@@ -67,8 +71,12 @@ UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
-$(BUILD)/tests/ops: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/ops/*.c)) $(LIB)
-	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+# The op table runs on bare machines too: kernels, and what they stand on, and no library but libc, libm and pthread.
+OPS     := $(patsubst tests/ops/%.c,$(BUILD)/tests/objects/%.o,$(wildcard tests/ops/*.c)) $(KERNELS) \
+           $(patsubst %,$(BUILD)/src/base/%.o,arena error philox thread)
+
+$(BUILD)/tests/ops: $(OPS)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lm -pthread
 
 .PHONY: all flags clean help
 flags: ;

@@ -1,0 +1,306 @@
+/* adamw.c: the cases of adamw and adamw_rows, both judged by the formula of ops.h in double: deferred rows must come to
+ * where dense steps with zero gradients would have taken them. */
+#include "tests/ops/ops_test.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { P, M, V, GRAD, COPY };
+
+static const double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+
+/* Large rates and much decay, so that a step too few or too many shows; no two steps alike. */
+static bft_adamw_step make_step(uint32_t t, const bft_adamw_step *before) {
+    bft_adamw_step step = {.lr = 1e-2 * (1 + 0.5 * sin(t)), .weight_decay = 0.1};
+    step.correction1 = 1 - pow(beta1, t);
+    step.correction2 = 1 - pow(beta2, t);
+    step.decay_product = before->decay_product * (1 - step.lr * step.weight_decay);
+    return step;
+}
+
+static bft_adamw_step *make_history(problem *p, uint32_t last) {
+    bft_adamw_step *history = take(p, last + 1, sizeof *history);
+    history[0].decay_product = 1;
+    for (uint32_t t = 1; t <= last; t++) {
+        history[t] = make_step(t, &history[t - 1]);
+    }
+    return history;
+}
+
+/* One element: values, and bounds of their errors. */
+typedef struct element {
+    double p, m, v, p_error, m_error, v_error;
+    double left_out; /* of p, absolute: updates behind the gap */
+} element;
+
+/* The formula of ops.h and its rounding. Constants are rounded (1), products and sums are (1 each); m may be computed as b1 m +
+ * (1 - b1) g or as m + (1 - b1)(g - m), v's terms are never negative. */
+static void step_element(element *e, const bft_adamw_step *step, bool decay, double g) {
+    double kept = decay ? 1 - step->lr * step->weight_decay : 1, rest = 1 - beta1;
+    e->m_error = beta1 * e->m_error + 5 * (fabs(e->m) + rest * fabs(g));
+    e->m = beta1 * e->m + rest * g;
+    e->v_error = beta2 * e->v_error + 3 * beta2 * e->v + 8 * (1 - beta2) * g * g;
+    e->v = beta2 * e->v + (1 - beta2) * g * g;
+    double root = sqrt(step->correction2), below = sqrt(e->v) / root + eps, rate = step->lr / step->correction1;
+    double v_share = e->v > 0 ? e->v_error / (2 * e->v) : 0, update = rate * e->m / below;
+    e->p_error = kept * e->p_error + 3 * fabs(kept * e->p) + rate / below * e->m_error + fabs(update) * (v_share + 10);
+    e->p = kept * e->p - update;
+    e->p_error += fabs(e->p);
+}
+
+static void prepare_state(problem *p, size_t count) {
+    add_input(p, P, "p", count, 0.5)->role = ADDED;
+    add_input(p, M, "m", count, 0.01)->role = ADDED;
+    add_input(p, V, "v", count, 0.01)->role = ADDED;
+    for (size_t i = 0; i < count; i++) {
+        p->tensor[V].start[i] = (double)(float)(p->tensor[V].start[i] * p->tensor[V].start[i]);
+    }
+}
+
+static element load_element(const problem *p, size_t i) {
+    return (element){.p = p->tensor[P].start[i], .m = p->tensor[M].start[i], .v = p->tensor[V].start[i]};
+}
+
+static void store_element(problem *p, size_t i, const element *e) {
+    const double truth[] = {e->p, e->m, e->v}, error[] = {e->p_error, e->m_error, e->v_error};
+    for (int at = P; at <= V; at++) {
+        p->tensor[at].truth[i] = truth[at];
+        p->tensor[at].error[i] = error[at];
+    }
+}
+
+/* ---- adamw ---- */
+
+typedef struct shape {
+    const char *title;
+    size_t count;
+    uint32_t step;
+    double scale;
+    bool no_decay, fresh; /* fresh: m = v = 0 */
+} shape;
+
+static const shape shapes[] = {
+    {"1 element, first step", 1, 1, .scale = 1, .fresh = true},
+    {"33 elements, first step, no decay", 33, 1, .scale = 1, .no_decay = true, .fresh = true},
+    {"1023 elements, step 2", 1023, 2, .scale = 1},
+    {"4099 elements, step 1000, clipped", 4099, 1000, .scale = 0.125},
+    {"100003 elements, step 100000, clipped, no decay", 100003, 100000, .scale = 0.3, .no_decay = true},
+};
+
+static bft_adamw_step step_of(const shape *s) {
+    bft_adamw_step before = {.decay_product = 1};
+    return make_step(s->step, &before);
+}
+
+static void prepare(problem *p) {
+    const shape *s = p->shape;
+    prepare_state(p, s->count);
+    add_input(p, GRAD, "grad", s->count, 0.1);
+    if (s->fresh) {
+        memset(p->tensor[M].start, 0, s->count * sizeof(double));
+        memset(p->tensor[V].start, 0, s->count * sizeof(double));
+    }
+}
+
+static void forward(const run *r) {
+    const shape *s = r->problem->shape;
+    bft_adamw op = {.beta1 = beta1,
+                    .beta2 = beta2,
+                    .eps = eps,
+                    .scale = s->scale,
+                    .count = s->count,
+                    .decay = !s->no_decay,
+                    .step = step_of(s),
+                    .p = r->memory[P],
+                    .m = r->memory[M],
+                    .v = r->memory[V],
+                    .grad = r->memory[GRAD]};
+    r->ops->adamw(r->device, &op);
+}
+
+static void truth(problem *p) {
+    const shape *s = p->shape;
+    bft_adamw_step step = step_of(s);
+    for (size_t i = 0; i < s->count; i++) {
+        element e = load_element(p, i);
+        step_element(&e, &step, !s->no_decay, s->scale * p->tensor[GRAD].start[i]);
+        store_element(p, i, &e);
+    }
+}
+
+static void bound(problem *p) {
+    (void)p; /* `truth` has found them on its way */
+}
+
+const subject adamw_subject = {
+    .op = "adamw",
+    .shapes = shapes,
+    .shape_size = sizeof shapes[0],
+    .shape_count = sizeof shapes / sizeof shapes[0],
+    .prepare = prepare,
+    .forward = forward,
+    .truth = truth,
+    .bound = bound,
+};
+
+/* ---- adamw_rows ---- */
+
+typedef struct rows_shape {
+    const char *title;
+    size_t rows, channels;
+    uint32_t last, missed; /* now = last + missed, and one more where there is a gradient */
+    bool gradient, copy;
+    bool at_rest; /* m = v = 0 in every second row */
+    double v_scale;
+} rows_shape;
+
+enum { GAP = 158 }; /* 0.9^158 < 2^-24 < 0.9^157 */
+
+static const rows_shape row_shapes[] = {
+    {"before training, copy", 3, 5, 0, .missed = 0, .copy = true},
+    {"first step of fresh rows", 3, 26, 0, .missed = 0, .gradient = true, .at_rest = true},
+    {"nothing missed", 7, 312, 10, .missed = 0, .gradient = true},
+    {"1 missed", 7, 312, 10, .missed = 1, .gradient = true},
+    {"5 missed", 7, 312, 10, .missed = 5, .gradient = true, .at_rest = true},
+    {"gap - 1 missed", 3, 264, 10, .missed = GAP - 1, .gradient = true},
+    {"gap missed", 3, 264, 10, .missed = GAP, .gradient = true},
+    {"gap + 1 missed", 3, 264, 10, .missed = GAP + 1, .gradient = true, .at_rest = true},
+    {"1000 missed", 3, 264, 10, .missed = 1000, .gradient = true, .at_rest = true},
+    {"1000 missed from the start", 3, 31, 0, .missed = 1000, .gradient = true, .at_rest = true},
+    {"5 missed, no gradient", 7, 31, 10, .missed = 5},
+    {"gap missed, no gradient", 7, 31, 1000, .missed = GAP, .at_rest = true},
+    {"1000 missed, no gradient", 7, 31, 1000, .missed = 1000, .at_rest = true},
+    {"nothing missed, copy", 7, 31, 10, .missed = 0, .copy = true},
+    {"5 missed, copy", 7, 312, 10, .missed = 5, .copy = true},
+    {"gap + 1 missed, copy", 7, 31, 10, .missed = GAP + 1, .copy = true, .at_rest = true},
+    {"1000 missed, copy", 7, 264, 10, .missed = 1000, .copy = true, .at_rest = true},
+    {"1 missed, v near the smallest normal number", 7, 31, 10, .missed = 1, .gradient = true, .v_scale = 1e-38},
+    {"100 missed, v near the smallest normal number", 7, 31, 10, .missed = 100, .v_scale = 2e-38},
+    {"1000 missed, v near the smallest normal number", 7, 31, 10, .missed = 1000, .v_scale = 2e-38},
+};
+
+/* Slots: every second one of twice the rows, last row first; `last` differs from row to row by up to 3 steps where it can. */
+typedef struct table {
+    bft_adamw_step *history;
+    uint32_t now, *slot, *before, *last;
+    size_t slots;
+} table;
+
+static void prepare_rows(problem *p) {
+    const rows_shape *s = p->shape;
+    table *t = take(p, 1, sizeof *t);
+    p->extra = t;
+    t->now = s->last + s->missed + (s->gradient ? 1 : 0);
+    t->history = make_history(p, t->now);
+    t->slots = 2 * s->rows;
+    t->slot = take(p, s->rows, sizeof *t->slot);
+    t->before = take(p, t->slots, sizeof *t->before);
+    t->last = take(p, t->slots, sizeof *t->last);
+    prepare_state(p, t->slots * s->channels);
+    for (size_t r = 0; r < s->rows; r++) {
+        t->slot[r] = (uint32_t)(2 * (s->rows - 1 - r));
+    }
+    for (size_t slot = 0; slot < t->slots; slot++) {
+        t->before[slot] = s->last > 3 ? s->last - (uint32_t)(slot / 2 % 4) : s->last;
+        for (size_t i = slot * s->channels; i < (slot + 1) * s->channels; i++) {
+            if (s->v_scale > 0) {
+                p->tensor[V].start[i] = (double)(float)(s->v_scale * (1 + (double)(i % 7) / 7));
+            }
+            if (s->at_rest && slot / 2 % 2 == 0) {
+                p->tensor[M].start[i] = p->tensor[V].start[i] = 0;
+            }
+        }
+    }
+    if (s->gradient) {
+        add_input(p, GRAD, "grad", s->rows * s->channels, 0.1);
+    }
+    if (s->copy) {
+        add_output(p, COPY, "copy", s->rows * s->channels, NONE);
+    }
+}
+
+static void rows_forward(const run *r) {
+    const rows_shape *s = r->problem->shape;
+    const table *t = r->problem->extra;
+    memcpy(t->last, t->before, t->slots * sizeof *t->last);
+    bft_adamw_rows op = {.beta1 = beta1,
+                         .beta2 = beta2,
+                         .eps = eps,
+                         .scale = 0.25,
+                         .rows = s->rows,
+                         .channels = s->channels,
+                         .history = t->history,
+                         .now = t->now,
+                         .slot = t->slot,
+                         .last = t->last,
+                         .p = r->memory[P],
+                         .m = r->memory[M],
+                         .v = r->memory[V],
+                         .grad = r->memory[GRAD],
+                         .copy = r->memory[COPY]};
+    r->ops->adamw_rows(r->device, &op);
+}
+
+/* Dense steps. Behind the gap an op leaves out the updates: what they would have been is allowed in p. */
+static element dense_steps(const problem *p, size_t row, size_t c) {
+    const rows_shape *s = p->shape;
+    const table *t = p->extra;
+    uint32_t last = t->before[t->slot[row]];
+    element e = load_element(p, t->slot[row] * s->channels + c);
+    for (uint32_t step = last + 1; step <= t->now; step++) {
+        bool with_gradient = s->gradient && step == t->now;
+        double p_before = e.p, g = with_gradient ? 0.25 * p->tensor[GRAD].start[row * s->channels + c] : 0;
+        step_element(&e, &t->history[step], true, g);
+        e.m_error += with_gradient ? 2 * 0.1 * fabs(g) : 0;
+        if (step - last > GAP && !with_gradient) {
+            double decayed = p_before * (1 - t->history[step].lr * t->history[step].weight_decay);
+            e.left_out += fabs(e.p - decayed);
+        }
+    }
+    return e;
+}
+
+static void rows_truth(problem *p) {
+    const rows_shape *s = p->shape;
+    const table *t = p->extra;
+    for (int at = P; at <= V; at++) {
+        memcpy(p->tensor[at].truth, p->tensor[at].start, p->tensor[at].count * sizeof(double));
+    }
+    for (size_t row = 0; row < s->rows; row++) {
+        for (size_t c = 0; c < s->channels; c++) {
+            element e = dense_steps(p, row, c);
+            if (s->copy) {
+                p->tensor[COPY].truth[row * s->channels + c] = e.p;
+                p->tensor[COPY].error[row * s->channels + c] = e.p_error;
+                p->tensor[COPY].slack[row * s->channels + c] = e.left_out;
+            } else {
+                p->tensor[P].slack[t->slot[row] * s->channels + c] = e.left_out;
+                store_element(p, t->slot[row] * s->channels + c, &e);
+            }
+        }
+    }
+}
+
+static const char *rows_check(const run *r) {
+    const rows_shape *s = r->problem->shape;
+    const table *t = r->problem->extra;
+    for (size_t slot = 0; slot < t->slots; slot++) {
+        bool moves = slot % 2 == 0 && !s->copy;
+        if (t->last[slot] != (moves ? t->now : t->before[slot])) {
+            return "`last` is not what it should be";
+        }
+    }
+    return bft_adamw_gap(beta1) == GAP ? NULL : "bft_adamw_gap(0.9) is not 158";
+}
+
+const subject adamw_rows_subject = {
+    .op = "adamw_rows",
+    .shapes = row_shapes,
+    .shape_size = sizeof row_shapes[0],
+    .shape_count = sizeof row_shapes / sizeof row_shapes[0],
+    .prepare = prepare_rows,
+    .forward = rows_forward,
+    .truth = rows_truth,
+    .bound = bound,
+    .check = rows_check,
+};

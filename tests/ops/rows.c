@@ -1,0 +1,268 @@
+/* rows.c: the cases of the small ops on rows: gather, mean, mask; and of sum_squares. */
+#include "tests/ops/ops_test.h"
+
+#include <math.h>
+
+enum { X, Y, DY, DX };
+
+typedef struct shape {
+    const char *title;
+    size_t batch, longest, channels;
+    float rate;
+    bool in_place;
+} shape;
+
+static const shape shapes[] = {
+    {"1 x 1 x 1", 1, 1, .channels = 1},
+    {"few rows of 5", 3, 4, .channels = 5},
+    {"one row of 312", 1, 1, .channels = 312},
+    {"rows of 312", 7, 33, .channels = 312},
+    {"rows of 264", 3, 33, .channels = 264},
+    {"one sequence of 512 rows of 26", 1, 512, .channels = 26},
+    {"1000 sequences of one row of 22", 1000, 1, .channels = 22},
+};
+
+static const shape mask_shapes[] = {
+    {"1 x 1 x 1, rate 0", 1, 1, 1, .rate = 0},
+    {"few rows of 5, rate 0.5", 3, 4, 5, .rate = 0.5f},
+    {"rows of 312, rate 0.1", 7, 33, 312, .rate = 0.1f},
+    {"rows of 264, rate 0.9", 3, 33, 264, .rate = 0.9f},
+    {"rows of 31, rate 0.1, in place", 3, 33, 31, .rate = 0.1f, .in_place = true},
+    {"one sequence of 2048 rows of 26, rate 0.3", 1, 2048, 26, .rate = 0.3f},
+    {"1000 sequences of one row of 22, rate 0.3", 1000, 1, 22, .rate = 0.3f},
+    {"rows of 312, rate 2^-32", 3, 3, 312, .rate = 0x1p-32f},
+};
+
+static sequences *prepare_rows(problem *p) {
+    const shape *s = p->shape;
+    sequences *rows = take(p, 1, sizeof *rows);
+    *rows = make_sequences(p, s->batch, s->longest);
+    p->extra = rows;
+    add_input(p, X, "x", rows->rows * s->channels, 1);
+    return rows;
+}
+
+/* ---- gather: the first row of each sequence, last sequence first ---- */
+
+typedef struct picks {
+    size_t count;
+    uint32_t *index;
+} picks;
+
+static void gather_prepare(problem *p) {
+    const shape *s = p->shape;
+    const sequences *rows = prepare_rows(p);
+    picks *chosen = take(p, 1, sizeof *chosen);
+    *chosen = (picks){rows->batch, take(p, rows->batch, sizeof *chosen->index)};
+    for (size_t b = 0; b < rows->batch; b++) {
+        chosen->index[b] = rows->start[rows->batch - 1 - b];
+    }
+    p->extra = chosen;
+    add_output(p, Y, "y", rows->batch * s->channels, DY);
+    add_input(p, DY, "dy", rows->batch * s->channels, 1);
+    add_gradient(p, DX, "dx", rows->rows * s->channels, X, ADDED);
+}
+
+static bft_gather gather_describe(const run *r) {
+    const picks *chosen = r->problem->extra;
+    return (bft_gather){.rows = chosen->count,
+                        .channels = ((const shape *)r->problem->shape)->channels,
+                        .index = chosen->index,
+                        .x = r->memory[X],
+                        .y = r->memory[Y],
+                        .dy = r->memory[DY],
+                        .dx = r->memory[DX]};
+}
+
+static void gather_forward(const run *r) {
+    bft_gather op = gather_describe(r);
+    r->ops->gather_forward(r->device, &op);
+}
+
+static void gather_backward(const run *r) {
+    bft_gather op = gather_describe(r);
+    r->ops->gather_backward(r->device, &op);
+}
+
+/* y is a copy: equal. What wasn't picked stays equal too. */
+static void gather_bound(problem *p) {
+    const shape *s = p->shape;
+    const picks *chosen = p->extra;
+    for (size_t i = 0; i < chosen->count * s->channels; i++) {
+        size_t at = chosen->index[i / s->channels] * s->channels + i % s->channels;
+        p->tensor[DX].error[at] = fabs(p->tensor[DX].truth[at]);
+    }
+}
+
+const subject gather_subject = {
+    .op = "gather",
+    .shapes = shapes,
+    .shape_size = sizeof shapes[0],
+    .shape_count = sizeof shapes / sizeof shapes[0],
+    .prepare = gather_prepare,
+    .forward = gather_forward,
+    .backward = gather_backward,
+    .bound = gather_bound,
+};
+
+/* ---- mean ---- */
+
+static void mean_prepare(problem *p) {
+    const shape *s = p->shape;
+    const sequences *rows = prepare_rows(p);
+    add_output(p, Y, "y", rows->batch * s->channels, DY);
+    add_input(p, DY, "dy", rows->batch * s->channels, 1);
+    add_gradient(p, DX, "dx", rows->rows * s->channels, X, OUTPUT);
+}
+
+static bft_mean mean_describe(const run *r) {
+    const sequences *rows = r->problem->extra;
+    return (bft_mean){.batch = rows->batch,
+                      .channels = ((const shape *)r->problem->shape)->channels,
+                      .start = rows->start,
+                      .x = r->memory[X],
+                      .y = r->memory[Y],
+                      .dy = r->memory[DY],
+                      .dx = r->memory[DX]};
+}
+
+static void mean_forward(const run *r) {
+    bft_mean op = mean_describe(r);
+    r->ops->mean_forward(r->device, &op);
+}
+
+static void mean_backward(const run *r) {
+    bft_mean op = mean_describe(r);
+    r->ops->mean_backward(r->device, &op);
+}
+
+static void mean_bound(problem *p) {
+    const sequences *rows = p->extra;
+    size_t channels = ((const shape *)p->shape)->channels;
+    for (size_t i = 0; i < rows->batch * channels; i++) {
+        size_t first = rows->start[i / channels], last = rows->start[i / channels + 1];
+        double size = 0;
+        for (size_t r = first; r < last; r++) {
+            size += fabs(p->tensor[X].start[r * channels + i % channels]);
+        }
+        p->tensor[Y].error[i] =
+            (growth(last - first) * size) / (double)(last - first) + 2 * fabs(p->tensor[Y].truth[i]);
+    }
+    for (size_t i = 0; i < p->tensor[DX].count; i++) {
+        p->tensor[DX].error[i] = 2 * fabs(p->tensor[DX].truth[i]);
+    }
+}
+
+const subject mean_subject = {
+    .op = "mean",
+    .shapes = shapes,
+    .shape_size = sizeof shapes[0],
+    .shape_count = sizeof shapes / sizeof shapes[0],
+    .prepare = mean_prepare,
+    .forward = mean_forward,
+    .backward = mean_backward,
+    .bound = mean_bound,
+};
+
+/* ---- mask ---- */
+
+static bft_dropout mask_dropout(const problem *p) {
+    const sequences *rows = p->extra;
+    return make_dropout(((const shape *)p->shape)->rate, BFT_SITE_HEAD, rows->sample, rows->position);
+}
+
+static void mask_prepare(problem *p) {
+    const sequences *rows = prepare_rows(p);
+    const shape *s = p->shape;
+    tensor *y = add_output(p, Y, "y", rows->rows * s->channels, NONE);
+    y->mask = true;
+    y->shares = s->in_place ? X : NONE;
+}
+
+static void mask_forward(const run *r) {
+    const sequences *rows = r->problem->extra;
+    bft_mask op = {.rows = rows->rows,
+                   .channels = ((const shape *)r->problem->shape)->channels,
+                   .x = r->memory[X],
+                   .dropout = mask_dropout(r->problem),
+                   .y = r->memory[Y]};
+    r->ops->mask(r->device, &op);
+}
+
+static void mask_truth(problem *p) {
+    bft_dropout dropout = mask_dropout(p);
+    size_t channels = ((const shape *)p->shape)->channels;
+    for (size_t i = 0; i < p->tensor[Y].count; i++) {
+        p->tensor[Y].truth[i] = p->tensor[X].start[i] * row_factor(&dropout, i / channels, i % channels);
+    }
+}
+
+static void mask_bound(problem *p) {
+    for (size_t i = 0; i < p->tensor[Y].count; i++) {
+        p->tensor[Y].error[i] = ((const shape *)p->shape)->rate > 0 ? 2 * fabs(p->tensor[Y].truth[i]) : 0;
+    }
+}
+
+const subject mask_subject = {
+    .op = "mask",
+    .shapes = mask_shapes,
+    .shape_size = sizeof mask_shapes[0],
+    .shape_count = sizeof mask_shapes / sizeof mask_shapes[0],
+    .prepare = mask_prepare,
+    .forward = mask_forward,
+    .truth = mask_truth,
+    .bound = mask_bound,
+};
+
+/* ---- sum_squares: a double, whatever the elements are; a float's square is exact in it ---- */
+
+typedef struct length {
+    const char *title;
+    size_t count;
+    double scale;
+} length;
+
+static const length lengths[] = {
+    {"1", 1, 1},
+    {"33", 33, 1},
+    {"1023", 1023, 1},
+    {"4097", 4097, 1},
+    {"100003", 100003, 1},
+    {"1000 of 1e30, whose squares are no floats", 1000, 1e30},
+    {"1000 of 1e-30", 1000, 1e-30},
+};
+
+static void sum_prepare(problem *p) {
+    const length *s = p->shape;
+    add_input(p, X, "x", s->count, s->scale);
+    tensor *sum = add_output(p, Y, "sum", 1, NONE);
+    sum->host = true;
+    sum->in_double = true;
+}
+
+static void sum_forward(const run *r) {
+    *(double *)r->memory[Y] = r->ops->sum_squares(r->device, r->memory[X], r->problem->tensor[X].count);
+}
+
+static void sum_truth(problem *p) {
+    long double sum = 0;
+    for (size_t i = 0; i < p->tensor[X].count; i++) {
+        sum += (long double)p->tensor[X].start[i] * (long double)p->tensor[X].start[i];
+    }
+    p->tensor[Y].truth[0] = (double)sum;
+}
+
+static void sum_bound(problem *p) {
+    p->tensor[Y].error[0] = growth(p->tensor[X].count + 1) * p->tensor[Y].truth[0];
+}
+
+const subject sum_squares_subject = {
+    .op = "sum_squares",
+    .shapes = lengths,
+    .shape_size = sizeof lengths[0],
+    .shape_count = sizeof lengths / sizeof lengths[0],
+    .prepare = sum_prepare,
+    .forward = sum_forward,
+    .truth = sum_truth,
+    .bound = sum_bound,
+};
