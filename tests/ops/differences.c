@@ -32,7 +32,7 @@ static double upstream_of(const problem *p, const tensor *t, size_t i) {
 }
 
 static bool is_objective(const tensor *t) {
-    return t->name != NULL && t->role == OUTPUT && !t->backward;
+    return t->name != NULL && t->role == OUTPUT && t->gradient_of == NONE;
 }
 
 static double objective(run *r, double *buffer) {

@@ -32,7 +32,7 @@ typedef struct tensor {
     double *slack;   /* what is allowed beside it, absolute: what the contract lets an op leave out */
     int gradient_of; /* the tensor whose gradient this is, else NONE */
     int upstream;    /* for a forward's output: the tensor with its gradient, else NONE */
-    int shares;      /* the tensor in whose memory it lies, else NONE */
+    int shares;      /* the tensor, before this one, in whose memory it lies, else NONE */
     bool backward;   /* written by the backward, not by the forward */
     bool read_again; /* a forward's output that the backward may read */
     bool mask;       /* an exact 0 in the truth is an exact 0 on every backend */

@@ -6,7 +6,7 @@
 enum { X, RESIDUAL, GAMMA, BETA, Y, DY, DX, DRESIDUAL, DGAMMA, DBETA };
 
 /* What lies in whose memory. */
-typedef enum sharing { APART, Y_IN_X, Y_IN_RESIDUAL, DRESIDUAL_IN_DY, DX_IN_DRESIDUAL } sharing;
+typedef enum sharing { APART, Y_IN_X, Y_IN_RESIDUAL, DRESIDUAL_IN_DY, DRESIDUAL_IN_DX } sharing;
 
 typedef struct shape {
     const char *title;
@@ -31,7 +31,7 @@ static const shape shapes[] = {
     {"33 rows of 312, y in x", 1, 33, .channels = 312, .rate = 0.1f, .sharing = Y_IN_X},
     {"33 rows of 312, y in residual", 1, 33, .channels = 312, .rate = 0.1f, .sharing = Y_IN_RESIDUAL},
     {"33 rows of 312, dresidual in dy", 1, 33, .channels = 312, .rate = 0.1f, .sharing = DRESIDUAL_IN_DY},
-    {"33 rows of 312, dx in dresidual", 1, 33, .channels = 312, .sharing = DX_IN_DRESIDUAL},
+    {"33 rows of 312, dresidual in dx", 1, 33, .channels = 312, .sharing = DRESIDUAL_IN_DX},
     {"7 rows of 312, frozen, dropout 0.1", 1, 7, .channels = 312, .rate = 0.1f, .frozen = true},
     {"33 rows of 312, inference", 1, 33, .channels = 312, .inference = true},
     {"33 rows of 31, inference, y in x", 1, 33, .channels = 31, .inference = true, .sharing = Y_IN_X},
@@ -48,8 +48,8 @@ static void share(problem *p, sharing how) {
     case DRESIDUAL_IN_DY:
         p->tensor[DRESIDUAL].shares = DY;
         break;
-    case DX_IN_DRESIDUAL:
-        p->tensor[DX].shares = DRESIDUAL;
+    case DRESIDUAL_IN_DX:
+        p->tensor[DRESIDUAL].shares = DX;
         break;
     case APART:
         break;
