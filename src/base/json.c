@@ -6,10 +6,10 @@
 
 #include <string.h>
 
-bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const char *text, size_t length,
-                          json_t **out) {
+static bft_status parse(bft_error *err, const char *name, size_t line, const char *text, size_t length, size_t flags,
+                        json_t **out) {
     json_error_t why;
-    *out = json_loadb(text, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    *out = json_loadb(text, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &why);
     if (*out == NULL) {
         size_t where = line + (why.line > 0 ? (size_t)why.line - 1 : 0);
         return bft_error_set(err, BFT_BAD, "%s:%zu: not JSON: %s", name, where, why.text);
@@ -17,11 +17,16 @@ bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const c
     return BFT_OK;
 }
 
-bft_status bft_json_read(bft_error *err, const char *path, size_t limit, json_t **out) {
+bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const char *text, size_t length,
+                          json_t **out) {
+    return parse(err, name, line, text, length, 0, out);
+}
+
+static bft_status read_object(bft_error *err, const char *path, size_t limit, size_t flags, json_t **out) {
     bft_buffer text = {0};
     bft_status status = bft_file_read(err, path, limit, &text);
     if (status == BFT_OK) {
-        status = bft_json_parse(err, path, 1, text.data, text.length, out);
+        status = parse(err, path, 1, text.data, text.length, flags, out);
     }
     bft_buffer_free(&text);
     if (status == BFT_OK && !json_is_object(*out)) {
@@ -30,6 +35,14 @@ bft_status bft_json_read(bft_error *err, const char *path, size_t limit, json_t 
         status = bft_error_set(err, BFT_BAD, "%s:1: a JSON object is expected", path);
     }
     return status;
+}
+
+bft_status bft_json_read(bft_error *err, const char *path, size_t limit, json_t **out) {
+    return read_object(err, path, limit, 0, out);
+}
+
+bft_status bft_json_read_reals(bft_error *err, const char *path, size_t limit, json_t **out) {
+    return read_object(err, path, limit, JSON_DECODE_INT_AS_REAL, out);
 }
 
 bft_status bft_json_quote(bft_error *err, bft_buffer *out, const char *text, size_t length) {
@@ -43,7 +56,7 @@ bft_status bft_json_quote(bft_error *err, bft_buffer *out, const char *text, siz
             BFT_TRY(bft_buffer_printf(err, out, "\\%c", (char)scalar));
         } else if (scalar == '\n') {
             BFT_TRY(bft_buffer_append(err, out, "\\n", 2));
-        } else if (scalar < 0x20 || scalar == 0x7f || scalar == 0x2028 || scalar == 0x2029) {
+        } else if (scalar < 0x20 || (scalar >= 0x7f && scalar < 0xa0) || scalar == 0x2028 || scalar == 0x2029) {
             BFT_TRY(bft_buffer_printf(err, out, "\\u%04x", (unsigned)scalar));
         } else {
             BFT_TRY(bft_buffer_append(err, out, bytes, bft_utf8_encode(scalar, bytes)));

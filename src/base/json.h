@@ -15,6 +15,10 @@ bft_status bft_json_parse(bft_error *err, const char *name, size_t line, const c
 /* A whole file whose top level must be an object; refuses more than `limit` bytes. */
 bft_status bft_json_read(bft_error *err, const char *path, size_t limit, json_t **out);
 
+/* The same with every number as a double, for files with integers beyond 64 bits: transformers writes its "no limit",
+ * 1e30, in full into tokenizer_config.json. */
+bft_status bft_json_read_reals(bft_error *err, const char *path, size_t limit, json_t **out);
+
 /* Appends a quoted, escaped string; broken UTF-8 becomes U+FFFD. */
 bft_status bft_json_quote(bft_error *err, bft_buffer *out, const char *text, size_t length);
 

@@ -1,0 +1,68 @@
+/* recipe.h: what a tokenizer is made from, however its files say it. The readers of tokenizer.json and vocab.txt
+ * write a recipe; bft_tokenizer_make turns it into a tokenizer. */
+#ifndef BFT_TEXT_RECIPE_H
+#define BFT_TEXT_RECIPE_H
+
+#include "bertft/tokenizer.h"
+#include "base/json.h"
+
+#include <limits.h>
+
+enum { BFT_TOKENIZER_FILE_LIMIT = 256 << 20 }; /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
+#define BFT_NO_ID UINT32_MAX
+
+/* Bytes that somebody else owns: they may hold NULs. data is NULL where nothing was said. */
+typedef struct bft_text {
+    const char *data;
+    size_t length;
+} bft_text;
+
+typedef struct bft_entry {
+    bft_text text;
+    uint32_t id;
+} bft_entry;
+
+/* A token that is looked for in the text itself, before it is cut into words. */
+typedef struct bft_added_token {
+    bft_text text;
+    uint32_t id; /* given by bft_tokenizer_make: what a file says about it counts for nothing, as in tokenizers */
+    bool special, single_word, lstrip, rstrip;
+    bool normalized; /* looked for in the normal form of the text */
+    bool weak;       /* leaves the settings of an equal token before it alone */
+} bft_added_token;
+
+typedef enum bft_role { BFT_UNK, BFT_SEP, BFT_PAD, BFT_CLS, BFT_MASK, BFT_ROLES } bft_role;
+
+typedef struct bft_recipe {
+    const char *source; /* the file to name in error lines */
+    bft_entry *entries; /* a later one with the same text wins */
+    size_t entry_count;
+    bft_added_token *added;
+    size_t added_count, added_capacity;
+    bft_normalizer normalizer;
+    bft_text roles[BFT_ROLES]; /* the special tokens by name; pad and mask may be missing */
+    uint32_t cls, sep;         /* BFT_NO_ID: whatever id their names have */
+    bft_text prefix;           /* of a piece that goes on with a word, "##" */
+    size_t longest_word;       /* in characters; a longer one is unknown */
+    size_t max_length;
+} bft_recipe;
+
+bft_recipe bft_recipe_create(const char *source); /* what holds where no file says otherwise */
+bft_text bft_text_of(const char *string);
+bool bft_text_equal(bft_text a, bft_text b);
+bft_status bft_recipe_add(bft_error *err, bft_recipe *recipe, bft_added_token token);
+void bft_recipe_free(bft_recipe *recipe); /* its lists; the bytes belong to whoever read them */
+
+/* Copies all that it keeps. */
+bft_status bft_tokenizer_make(bft_error *err, bft_tokenizer **out, bft_recipe *recipe);
+
+/* The entries of a vocab.txt, from its bytes, which must stay. */
+bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char *text, size_t length);
+
+/* All but max_length from tokenizer.json, parsed; `size` is that of the file, `json` must stay. */
+bft_status bft_recipe_read_json(bft_error *err, bft_recipe *recipe, json_t *json, size_t size);
+
+/* A special or added token as configurations write it: {"content": …, "lstrip": …, …}; a missing setting is false. */
+bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const json_t *json, bft_added_token *token);
+
+#endif

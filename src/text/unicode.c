@@ -1,0 +1,44 @@
+/* unicode.c: lower case by runs, and walking over UTF-8. */
+#include "text/unicode.h"
+
+#include "base/utf8.h"
+
+#include <string.h>
+
+uint32_t bft_unicode_lower(uint32_t scalar) {
+    size_t low = 0, high = bft_unicode_lower_run_count;
+    while (low < high) { /* the first run that ends at or behind `scalar` */
+        size_t middle = low + (high - low) / 2;
+        if (bft_unicode_lower_runs[middle].last < scalar) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return scalar + (uint32_t)bft_unicode_lower_runs[low].distance;
+}
+
+size_t bft_unicode_last(const char *text, size_t length) {
+    size_t start = length - 1;
+    while (start > 0 && ((unsigned char)text[start] & 0xC0) == 0x80) {
+        start--;
+    }
+    return start;
+}
+
+size_t bft_unicode_valid(const char *text, size_t length) {
+    size_t at = 0;
+    while (at < length) {
+        if ((unsigned char)text[at] < 0x80) {
+            at++;
+            continue;
+        }
+        uint32_t scalar;
+        size_t taken = bft_utf8_decode(text + at, length - at, &scalar);
+        if (scalar == BFT_UTF8_INVALID && (taken != 3 || memcmp(text + at, "\xEF\xBF\xBD", 3) != 0)) {
+            return at;
+        }
+        at += taken;
+    }
+    return at;
+}

@@ -1,0 +1,85 @@
+/* wordpiece.c: BertPreTokenizer and the WordPiece model. */
+#include "text/wordpiece.h"
+
+#include "text/unicode.h"
+
+#include <stdlib.h>
+
+bft_status bft_ids_reserve(bft_error *err, bft_ids *ids, size_t more) {
+    if (more <= ids->capacity - ids->count) {
+        return BFT_OK;
+    }
+    if (more > SIZE_MAX / 4 / sizeof *ids->data - ids->count) {
+        return bft_error_memory(err, more);
+    }
+    size_t capacity = 2 * (ids->count + more) + 64;
+    uint32_t *data = realloc(ids->data, capacity * sizeof *data);
+    if (data == NULL) {
+        return bft_error_memory(err, capacity * sizeof *data);
+    }
+    ids->data = data;
+    ids->capacity = capacity;
+    return BFT_OK;
+}
+
+void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix) {
+    model->bare = prefix.length == 0;
+    model->inside = BFT_TRIE_ROOT;
+    for (size_t i = 0; i < prefix.length; i++) {
+        model->inside = bft_trie_step(&model->trie, model->inside, (unsigned char)prefix.data[i]);
+        if (model->inside == BFT_TRIE_DEAD) {
+            return;
+        }
+    }
+}
+
+/* The pieces of one word, for which there is room: a word has at most as many pieces as bytes. */
+static void encode_word(const bft_wordpiece *model, const char *word, size_t length, size_t characters, bft_ids *ids) {
+    size_t before = ids->count, at = 0;
+    bool known = characters <= model->longest_word;
+    while (known && at < length) {
+        size_t matched = 0;
+        uint32_t id = BFT_TRIE_NONE;
+        if (at == 0 || model->bare || model->inside != BFT_TRIE_DEAD) {
+            id = bft_trie_longest(&model->trie, at == 0 ? BFT_TRIE_ROOT : model->inside, word + at, length - at,
+                                  &matched);
+        }
+        known = id != BFT_TRIE_NONE;
+        ids->data[ids->count] = id;
+        ids->count += known;
+        at += matched;
+    }
+    if (!known) {
+        ids->count = before;
+        ids->data[ids->count++] = model->unknown;
+    }
+}
+
+bft_status bft_wordpiece_encode(bft_error *err, const bft_wordpiece *model, const char *text, size_t length,
+                                size_t enough, bft_ids *ids) {
+    for (size_t at = 0; at < length && ids->count < enough;) {
+        size_t start = at, characters = 0;
+        uint8_t flags = 0;
+        size_t taken = 0;
+        while (at < length) { /* up to the character that ends the word */
+            uint32_t scalar;
+            taken = bft_unicode_next(text + at, &scalar);
+            flags = bft_unicode_flags(scalar);
+            if ((flags & (BFT_SPACE | BFT_PUNCTUATION)) != 0) {
+                break;
+            }
+            characters++;
+            at += taken;
+        }
+        bool punctuation = at < length && (flags & BFT_PUNCTUATION) != 0;
+        BFT_TRY(bft_ids_reserve(err, ids, at - start + 4));
+        if (at > start) {
+            encode_word(model, text + start, at - start, characters, ids);
+        }
+        if (punctuation) {
+            encode_word(model, text + at, taken, 1, ids);
+        }
+        at += at < length ? taken : 0;
+    }
+    return BFT_OK;
+}
