@@ -109,7 +109,10 @@ static bft_status open_input(bft_error *err, bft_lines *lines, const char *path)
         return bft_error_errno(err, BFT_BAD, "%s: cannot open", path);
     }
     struct stat info;
-    if (fstat(lines->fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+    if (fstat(lines->fd, &info) != 0) { /* stdin may be closed */
+        return bft_error_errno(err, BFT_BAD, "%s: cannot read", lines->name);
+    }
+    if (S_ISDIR(info.st_mode)) {
         return bft_error_set(err, BFT_BAD, "%s: is a folder, a file is expected", path);
     }
     return BFT_OK;
