@@ -1,7 +1,7 @@
 /* predict.h: texts in, answers out: labels with scores, vectors, and what a dialogue's turns add up to.
  *
- * A predictor and an embedder hold a model, its tokenizer, and the memory for one batch. Texts are added, computed together, read
- * in the order in which they were added, and cleared. One thread at a time uses one of them. */
+ * A predictor and an embedder hold a model, its tokenizer, and the memory for one batch. Texts are added, computed
+ * together, read in the order in which they were added, and cleared. One thread at a time uses one of them. */
 #ifndef BERTFT_PREDICT_H
 #define BERTFT_PREDICT_H
 
@@ -18,8 +18,8 @@
 typedef struct bft_predictor bft_predictor;
 
 /* `folder`: a run of ours, or a Hugging Face folder with a classifier. Of the configuration it reads DATA.MAX_LENGTH
- * (unless it is the schema's default: then the tokenizer and the model alone set the limit), EVAL.THRESHOLD, DATA.EMPTY_LABEL and
- * DIALOG.NEGATIVE. */
+ * (unless it is the schema's default: then the tokenizer and the model alone set the limit), EVAL.THRESHOLD,
+ * DATA.EMPTY_LABEL and DIALOG.NEGATIVE. */
 bft_status bft_predictor_create(bft_error *err, bft_predictor **out, const char *folder, const bft_config *config,
                                 bft_backend backend);
 void bft_predictor_destroy(bft_predictor *predictor); /* NULL is fine */

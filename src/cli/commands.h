@@ -1,5 +1,5 @@
-/* commands.h: the commands of bertft, one file each. argv[0] is the command's own name. What a command has to say goes to
- * stdout; a failure is returned, and main.c prints its one line and exits with its status. */
+/* commands.h: the commands of bertft, one file each. argv[0] is the command's own name. What a command has to say
+ * goes to stdout; a failure is returned, and main.c prints its one line and exits with its status. */
 #ifndef BFT_CLI_COMMANDS_H
 #define BFT_CLI_COMMANDS_H
 

@@ -7,11 +7,12 @@
 #include "bertft/model.h"
 #include "cli/options.h"
 
-/* The folder of a run or a Hugging Face model; NULL: checkpoints/latest, the newest run. The path lives as long as `given`. */
+/* The folder of a run or a Hugging Face model; NULL: checkpoints/latest, the newest run. The path lives as long as
+ * `given`. */
 bft_status bft_folder_find(bft_error *err, const char *given, const char **folder);
 
-/* The run's frozen config.yaml where the folder has one, DEVICE.* set back, then the command line's pairs and options. `folder` NULL:
- * the defaults. */
+/* The run's frozen config.yaml where the folder has one, DEVICE.* set back, then the command line's pairs and
+ * options. `folder` NULL: the defaults. */
 bft_status bft_folder_configure(bft_error *err, bft_config **config, const char *folder,
                                 const bft_arguments *arguments);
 

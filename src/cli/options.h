@@ -1,8 +1,9 @@
 /* options.h: reading a command's words: options from a table, up to a few plain words, KEY VALUE pairs.
  *
- * A word that starts with '-' is an option (but "-" alone, which is stdin), unless it follows a KEY: then it is a value,
- * whatever it looks like. A KEY is written in capitals with a dot between ("OPTIM.LR"), or is SEED or OUTPUT_DIR. With
- * pairs, one leading plain word is there when the number of plain words is odd: `eval [RUN] [KEY VALUE]...`. */
+ * A word that starts with '-' is an option (but "-" alone, which is stdin), unless it follows a KEY: then it is a
+ * value, whatever it looks like. A KEY is written in capitals with a dot between ("OPTIM.LR"), or is SEED or
+ * OUTPUT_DIR. With pairs, one leading plain word is there when the number of plain words is odd:
+ * `eval [RUN] [KEY VALUE]...`. */
 #ifndef BFT_CLI_OPTIONS_H
 #define BFT_CLI_OPTIONS_H
 

@@ -1,5 +1,5 @@
-/* output.h: a command's results on stdout: buffered, written whole, every failure noticed; and what the terminal behind it is
- * like. */
+/* output.h: a command's results on stdout: buffered, written whole, every failure noticed; and what the terminal
+ * behind it is like. */
 #ifndef BFT_CLI_OUTPUT_H
 #define BFT_CLI_OUTPUT_H
 
@@ -31,8 +31,8 @@ bft_status bft_output_print(bft_error *err, const char *text);
 
 /* ---- Text for a terminal's columns: East Asian wide characters and emoji take two, combining marks none ---- */
 size_t bft_display_width(const char *text, size_t length);
-/* Appends text with control characters and bidirectional overrides shown as U+FFFD, at most `columns` wide: "…" stands where the rest
- * was cut. Line ends and tabs become a blank. */
+/* Appends text with control characters and bidirectional overrides shown as U+FFFD, at most `columns` wide: "…"
+ * stands where the rest was cut. Line ends and tabs become a blank. */
 bft_status bft_display_append(bft_error *err, bft_buffer *out, const char *text, size_t length, size_t columns);
 /* The same, then blanks up to `columns`. */
 bft_status bft_display_pad(bft_error *err, bft_buffer *out, const char *text, size_t length, size_t columns);

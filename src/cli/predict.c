@@ -1,7 +1,7 @@
 /* predict.c: `bertft predict`: the tone of dialogues, or of lines, as they arrive.
  *
- * Turns gather until there are enough for a batch, or the input makes us wait; then they are computed, printed in order, and,
- * before waiting, flushed. Nothing grows with the input. */
+ * Turns gather until there are enough for a batch, or the input makes us wait; then they are computed, printed in
+ * order, and, before waiting, flushed. Nothing grows with the input. */
 #include "cli/commands.h"
 
 #include "base/log.h"

@@ -27,8 +27,8 @@ static const float *shown_scores(const bft_printer *printer, const bft_predictio
 }
 
 /* ---- TSV and CSV ----
- * TSV has no quotes: tab, line ends and backslash are written \t \n \r \\. CSV is RFC 4180's, with LF. Other control characters are
- * U+FFFD in both: what goes to a terminal must not drive it. */
+ * TSV has no quotes: tab, line ends and backslash are written \t \n \r \\. CSV is RFC 4180's, with LF. Other control
+ * characters are U+FFFD in both: what goes to a terminal must not drive it. */
 
 static bft_status field(bft_error *err, const bft_printer *printer, const char *text, size_t length) {
     static const char from[] = "\t\n\r\\", to[] = "tnr\\";

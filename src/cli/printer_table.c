@@ -1,4 +1,5 @@
-/* printer_table.c: the table for people: a heading a dialogue, a line a turn with a bar for its negativity, the summary.
+/* printer_table.c: the table for people: a heading a dialogue, a line a turn with a bar for its negativity, the
+ * summary.
  *
  * On a terminal the text is cut to what is left of the width; elsewhere it stands in full. */
 #include "cli/printer.h"

@@ -4,6 +4,7 @@
 #include "infer/runner.h"
 #include "infer/sentence.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,17 @@ void bft_embedder_clear(bft_embedder *embedder) {
     bft_runner_clear(&embedder->runner);
 }
 
+/* The session has checked what it computes; a Dense may still overflow. */
+static bft_status check_finite(bft_error *err, const bft_embedder *embedder, const float *vector) {
+    for (size_t k = 0; k < embedder->sentence.width; k++) {
+        if (!isfinite(vector[k])) {
+            return bft_error_set(err, BFT_BAD, "%s/modules.json: a Dense gives a value that isn't finite",
+                                 embedder->runner.folder);
+        }
+    }
+    return BFT_OK;
+}
+
 bft_status bft_embedder_run(bft_error *err, bft_embedder *embedder) {
     const bft_sentence *sentence = &embedder->sentence;
     bft_runner *runner = &embedder->runner;
@@ -93,6 +105,7 @@ bft_status bft_embedder_run(bft_error *err, bft_embedder *embedder) {
     for (size_t i = 0; i < runner->count; i++) {
         memcpy(embedder->x, runner->rows + i * runner->width, runner->width * sizeof *embedder->x);
         const float *vector = bft_sentence_apply(sentence, embedder->x, embedder->spare);
+        BFT_TRY(check_finite(err, embedder, vector));
         memcpy(embedder->vectors + i * sentence->width, vector, sentence->width * sizeof *vector);
     }
     return BFT_OK;

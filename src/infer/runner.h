@@ -25,8 +25,8 @@ typedef struct bft_runner {
     size_t row_capacity, width;
 } bft_runner;
 
-/* A text's limit is the least of the tokenizer's, the model's positions, and DATA.MAX_LENGTH unless that is the schema's
- * default. On failure nothing is left to close. */
+/* A text's limit is the least of the tokenizer's, the model's positions, and DATA.MAX_LENGTH unless that is the
+ * schema's default. On failure nothing is left to close. */
 bft_status bft_runner_open(bft_error *err, bft_runner *runner, const char *folder, const bft_config *config,
                            bft_backend backend);
 /* Lowers the limit on a text's ids. */

@@ -26,8 +26,8 @@ typedef struct bft_sentence {
     bft_arena arena;
 } bft_sentence;
 
-/* Reads FOLDER/modules.json and what it names; `channels` is the encoder's width. Modules and settings that we don't have are
- * refused by name. On failure nothing is left to free. */
+/* Reads FOLDER/modules.json and what it names; `channels` is the encoder's width. Modules and settings that we don't
+ * have are refused by name. On failure nothing is left to free. */
 bft_status bft_sentence_open(bft_error *err, bft_sentence *sentence, const char *folder, size_t channels);
 void bft_sentence_free(bft_sentence *sentence); /* also fine on {0} */
 

@@ -81,7 +81,8 @@ double bft_summary_trend(const bft_summary *summary) {
     if (summary->client_turns < 2) {
         return 0;
     }
-    /* slope = cov(i, y) / var(i) for i = 0 .. n-1, where the sum of (i - mean)^2 is n (n^2 - 1) / 12; times n - 1 steps */
+    /* slope = cov(i, y) / var(i) for i = 0 .. n-1, where the sum of (i - mean)^2 is n (n^2 - 1) / 12; times n - 1
+     * steps */
     double n = (double)summary->client_turns;
     double covariance = summary->weighted_sum - (n - 1) / 2 * summary->sum;
     return 12 * covariance / (n * (n + 1));

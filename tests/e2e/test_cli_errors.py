@@ -105,8 +105,8 @@ def test_head_ends_an_endless_stream(bertft, golden):
 
 
 def test_closed_stdin(bertft, golden):
-    shell = subprocess.run(["sh", "-c", '"$1" predict -m "$2" <&-', "sh", bertft.path, str(golden)], capture_output=True,
-                           cwd=bertft.root, timeout=60)
+    shell = subprocess.run(["sh", "-c", '"$1" predict -m "$2" <&-', "sh", bertft.path, str(golden)],
+                           capture_output=True, cwd=bertft.root, timeout=60)
     assert shell.returncode == 2 and shell.stderr.count(b"\n") == 1
 
 

@@ -149,6 +149,10 @@ def test_sentence_pooling_by_name_and_its_length(bertft, golden, sentence):
     (lambda f: write_tensors(f / "2_Dense/model.safetensors", {"other": ([1], [0.0])}), "linear.weight"),
     (lambda f: write_tensors(f / "2_Dense/model.safetensors", {
         "linear.weight": ([3, 20], [math.nan] * 60), "linear.bias": ([3], [0.0] * 3)}), "finite"),
+    (lambda f: [(f / "2_Dense/config.json").write_text(json.dumps(dense_of("torch.nn.Identity")[0])),
+                write_tensors(f / "2_Dense/model.safetensors", {
+                    "linear.weight": ([3, 20], [3e38] + [0.0] * 19 + [-3e38] + [0.0] * 39),
+                    "linear.bias": ([3], [3e38] * 3)})], "finite"),
     (lambda f: (f / "modules.json").write_text("{}"), "modules.json"),
     (lambda f: (f / "modules.json").write_text("[1, 2]"), "module 0"),
     (lambda f: (f / "modules.json").write_text((f / "modules.json").read_text().replace("2_Dense", "../2_Dense")),

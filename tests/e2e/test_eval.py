@@ -79,8 +79,9 @@ def test_multi_label_without_a_configuration(bertft, edited, tmp_path):
             {"text": "ok", "label": ["no_emotion"]}]
     path.write_text("\n".join(map(json.dumps, rows)))
     report = json.loads(bertft.ok("eval", folder, "--data", path, "--json"))
-    scores = [turn["scores"] for turn in bertft.jsonl("predict", "-m", folder, "--lines", "--format", "jsonl", "--scores",
-                                                      "all", input="\n".join(row["text"] for row in rows))]
+    turns = bertft.jsonl("predict", "-m", folder, "--lines", "--format", "jsonl", "--scores", "all",
+                         input="\n".join(row["text"] for row in rows))
+    scores = [turn["scores"] for turn in turns]
     loss = -sum(math.log(p if label in row["label"] else 1 - p) for row, s in zip(rows, scores)
                 for label, p in s.items()) / 15
     assert report["samples"] == 3 and math.isclose(report["log_loss"], loss, rel_tol=1e-5)

@@ -27,7 +27,8 @@ NEGATIVE = ("DIALOG.NEGATIVE", "['anger', 'fear']")
 
 
 def records(bertft, golden, *arguments, text=DIALOGS):
-    return bertft.jsonl("predict", "-m", golden, "--format", "jsonl", "--scores", "all", *arguments, *NEGATIVE, input=text)
+    return bertft.jsonl("predict", "-m", golden, "--format", "jsonl", "--scores", "all", *arguments, *NEGATIVE,
+                        input=text)
 
 
 # ---- JSON lines ----
@@ -155,7 +156,8 @@ def test_lines(bertft, golden):
 
 
 def test_jsonl_input(bertft, golden):
-    lines = [{"text": "Клиент: две\nстроки"}, {"text": "и \"кавычки\"\u0000", "id": 7}, {"text": ""}, {"text": "Оператор: ok"}]
+    lines = [{"text": "Клиент: две\nстроки"}, {"text": "и \"кавычки\"\u0000", "id": 7}, {"text": ""},
+             {"text": "Оператор: ok"}]
     output = records(bertft, golden, "--input", "jsonl", text="\n".join(map(json.dumps, lines)))
     turns = [record for record in output if "turn" in record]
     assert [t["text"] for t in turns] == ["две\nстроки", "и \"кавычки\"\u0000", "ok"]
@@ -389,7 +391,8 @@ def test_endless_input_in_bounded_memory(bertft, golden):
     def peak(turns):
         command = ["python3", "-c", script, bertft.path, "predict", "-m", str(golden), "--threads", "1"]
         text = "Клиент: верните деньги, пожалуйста\n" * turns
-        return int(subprocess.run(command, input=text.encode(), capture_output=True, check=True, cwd=bertft.root).stdout)
+        result = subprocess.run(command, input=text.encode(), capture_output=True, check=True, cwd=bertft.root)
+        return int(result.stdout)
 
     assert peak(20_000) < peak(200) + 4096  # KiB
 
