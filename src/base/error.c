@@ -11,9 +11,10 @@ static void make_one_line(char *text) {
     size_t length = strlen(text);
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c < 0x20 || c == 0x7f ||
-            (c == 0xc2 && (unsigned char)text[i + 1] >= 0x80 && (unsigned char)text[i + 1] < 0xa0)) {
+        if (c < 0x20 || c == 0x7f) {
             text[i] = '?';
+        } else if (c == 0xc2 && (unsigned char)text[i + 1] >= 0x80 && (unsigned char)text[i + 1] < 0xa0) {
+            text[i] = text[i + 1] = '?';
         }
     }
     if (length == BFT_ERROR_SIZE - 1) {

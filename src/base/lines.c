@@ -194,8 +194,9 @@ static bft_status start(bft_error *err, bft_lines *lines) {
     return BFT_OK;
 }
 
+/* Keeps one byte more than a line may have: it can be the CR of a line that is just as long as it may be. */
 static bft_status keep(bft_error *err, bft_lines *lines, const unsigned char *bytes, size_t count, bool *cut) {
-    size_t room = lines->longest == 0 ? count : lines->longest - lines->line.length;
+    size_t room = lines->longest == 0 ? count : lines->longest + 1 - lines->line.length;
     if (count > room) {
         *cut = true;
         count = room;
@@ -238,6 +239,11 @@ bft_status bft_lines_next(bft_error *err, bft_lines *lines, char **line, size_t 
     if (!*cut && lines->line.length > 0 && lines->line.data[lines->line.length - 1] == '\r') {
         lines->line.data[--lines->line.length] = '\0';
         lines->ending = found ? "\r\n" : "\r";
+    }
+    if (lines->longest > 0 && lines->line.length > lines->longest) {
+        *cut = true;
+        lines->line.length = lines->longest;
+        lines->line.data[lines->line.length] = '\0';
     }
     lines->number++;
     *line = lines->line.data;
