@@ -1,0 +1,93 @@
+/* info.c: `bertft info`: what is in a folder, or what this machine can do. */
+#include "cli/commands.h"
+
+#include "cli/options.h"
+#include "cli/output.h"
+#include "nn/network.h"
+
+#include <jansson.h>
+#include <utf8proc.h>
+#include <zlib.h>
+
+static const char help[] =
+    "usage: bertft info [PATH]\n"
+    "\n"
+    "Tells what a model's or a run's folder holds; without PATH, what this machine can compute with.\n"
+    "\n"
+    "  bertft info\n"
+    "  bertft info checkpoints/latest\n";
+
+static bft_status describe_machine(bft_error *err, bft_buffer *out) {
+    const bft_ops *best;
+    bft_backend backend;
+    BFT_TRY(bft_ops_find(err, "cpu", &best));
+    BFT_TRY(bft_backend_open(err, &backend, "auto", 0));
+    int threads = backend.ops->threads(backend.device);
+    bft_backend_close(&backend);
+    BFT_TRY(bft_buffer_printf(err, out, "computes with  %s, %d threads\ncan also use   ", best->name, threads));
+    for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
+        if (*ops != best) {
+            BFT_TRY(bft_buffer_printf(err, out, "%s ", (*ops)->name));
+        }
+    }
+    return bft_buffer_printf(err, out, "\nlibraries      jansson %s, zlib %s, utf8proc %s\n", JANSSON_VERSION,
+                             zlibVersion(), utf8proc_version());
+}
+
+static bft_status describe_labels(bft_error *err, const bft_model *model, bft_buffer *out) {
+    BFT_TRY(bft_buffer_printf(err, out, "labels         "));
+    for (size_t id = 0; id < bft_model_classes(model); id++) {
+        BFT_TRY(bft_buffer_printf(err, out, "%s%s", id == 0 ? "" : ", ", bft_model_label(model, id)));
+    }
+    return bft_buffer_printf(err, out, "\n");
+}
+
+static bft_status describe_model(bft_error *err, const bft_model *model, bft_buffer *out) {
+    static const char *const heads[] = {"none: embeddings only", "linear", "pooler", "mean"};
+    static const char *const problems[] = {"not said", "single label", "multi-label", "regression"};
+    const bft_model_config *config = bft_model_configuration(model);
+    size_t reals = model->params.size + config->vocabulary * config->channels;
+    BFT_TRY(bft_buffer_printf(err, out,
+                              "architecture   %s\nlayers         %zu of %zu channels, %zu heads, feed-forward %zu\n"
+                              "vocabulary     %zu tokens, %s\npositions      %zu\nparameters     %.1f million\n"
+                              "head           %s\n",
+                              config->architecture == BFT_BERT ? "BERT" : "DistilBERT", config->layers,
+                              config->channels, config->heads, config->feed_forward, config->vocabulary,
+                              model->table.base->mapped ? "mapped from the file" : "read into memory",
+                              config->positions, (double)reals / 1e6, heads[bft_model_head(model)]));
+    if (bft_model_classes(model) == 0) {
+        return BFT_OK;
+    }
+    BFT_TRY(bft_buffer_printf(err, out, "problem        %s\n", problems[config->problem]));
+    return describe_labels(err, model, out);
+}
+
+static bft_status describe_folder(bft_error *err, const char *folder, bft_buffer *out) {
+    bft_backend backend;
+    bft_model *model = NULL;
+    BFT_TRY(bft_backend_open(err, &backend, "auto", 1));
+    bft_status status = bft_model_open(err, &model, folder, backend);
+    if (status == BFT_OK) {
+        status = describe_model(err, model, out);
+    }
+    bft_model_destroy(model);
+    bft_backend_close(&backend);
+    return status;
+}
+
+bft_status bft_command_info(bft_error *err, int argc, char **argv) {
+    const bft_usage usage = {.name = "info", .most = 1, .expected = "PATH"};
+    bft_arguments arguments;
+    BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
+    if (arguments.help) {
+        return bft_output_print(err, help);
+    }
+    bft_buffer out = {0};
+    bft_status status =
+        arguments.word_count == 0 ? describe_machine(err, &out) : describe_folder(err, arguments.words[0], &out);
+    if (status == BFT_OK) {
+        status = bft_output_print(err, out.data);
+    }
+    bft_buffer_free(&out);
+    return status;
+}
