@@ -1,7 +1,8 @@
 /* names.c: looking up configuration keys, guessing what a misspelt one was meant to be, and describing a key's values. */
 #include "config/schema.h"
 
-#include <ctype.h>
+#include "base/distance.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -29,36 +30,12 @@ bool bft_schema_is_group(const char *name) {
     return false;
 }
 
-/* Levenshtein's distance, whatever the case. What is longer than any key is cut: it is far from all of them. */
-static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length) {
-    size_t row[BFT_SCHEMA_LONGEST + 1];
-    a_length = a_length > BFT_SCHEMA_LONGEST ? BFT_SCHEMA_LONGEST : a_length;
-    b_length = b_length > BFT_SCHEMA_LONGEST ? BFT_SCHEMA_LONGEST : b_length;
-    for (size_t j = 0; j <= b_length; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t above = row[j];
-            bool same = toupper((unsigned char)a[i - 1]) == toupper((unsigned char)b[j - 1]);
-            size_t best = diagonal + (same ? 0 : 1);
-            best = above + 1 < best ? above + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[b_length];
-}
-
 /* The right key under a wrong group is a likelier slip than a wrong key, so a group costs at most 2. */
 static size_t name_distance(const char *name, const char *known) {
     size_t group = group_length(name), known_group = group_length(known);
-    size_t groups = edit_distance(name, group, known, known_group);
+    size_t groups = bft_edit_distance(name, group, known, known_group);
     const char *last = name + group, *known_last = known + known_group;
-    return (groups > 2 ? 2 : groups) + edit_distance(last, strlen(last), known_last, strlen(known_last));
+    return (groups > 2 ? 2 : groups) + bft_edit_distance(last, strlen(last), known_last, strlen(known_last));
 }
 
 void bft_schema_nearest(const char *name, char nearest[BFT_SCHEMA_LONGEST]) {
@@ -68,7 +45,7 @@ void bft_schema_nearest(const char *name, char nearest[BFT_SCHEMA_LONGEST]) {
         size_t length = strlen(known), distance = name_distance(name, known);
         size_t group = strchr(name, '.') == NULL ? group_length(known) : 0;
         if (group > 0) { /* a name without a dot may be a group's */
-            size_t of_group = edit_distance(name, strlen(name), known, group);
+            size_t of_group = bft_edit_distance(name, strlen(name), known, group);
             length = of_group < distance ? group : length;
             distance = of_group < distance ? of_group : distance;
         }

@@ -35,12 +35,13 @@ const bft_key bft_schema[] = {
     {"DATA.LABEL", INT | STRING, "label", NULL, "[0, 100000]", "The column (or JSON field) of the label: as TEXT."},
     {"DATA.LABEL_FORM", STRING, "auto", "auto|single|list", NULL,
      "single: the field is one label; list: labels between blanks or commas, perhaps in brackets, or a JSON array; "
-     "auto: list for multi-label data."},
+     "auto: list where MULTI_LABEL or SKIP_MULTI is true."},
     {"DATA.LABELS", STRING | LIST, "auto", "auto", NULL,
      "The classes, in the order of their ids; auto: those of the training set, sorted by name (by id where the data "
      "holds ids)."},
     {"DATA.LABEL_NAMES", NOTHING | STRING | LIST, "None", NULL, NULL,
-     "Names for numeric labels, by id from 0: a list, or a file with a name a line; null: labels are names already."},
+     "Names for numeric labels, by id from 0: a list, or a file of lines `name` or `id: name`; null: labels are "
+     "names."},
     {"DATA.LABEL_MAP", NOTHING | MAP, "None", NULL, NULL,
      "Renames labels (after LABEL_NAMES), so one set serves another taxonomy; a label mapped to null is dropped."},
     {"DATA.EMPTY_LABEL", NOTHING | STRING, "None", NULL, NULL,

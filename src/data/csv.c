@@ -1,8 +1,8 @@
 /* csv.c: the grammar of delimited rows.
  *
- * A quote at the start of a field opens it; inside, a doubled quote is one quote, and line ends are text, kept as they
- * were written. Behind the closing quote only a delimiter or the end of the line may stand. A quote further inside an unquoted field is an ordinary
- * character, as in Python's csv module. */
+ * A quote at the start of a field opens it; inside, a doubled quote is one quote, and line ends are text, kept as
+ * they were written. Behind the closing quote only a delimiter or the end of the line may stand. A quote further
+ * inside an unquoted field is an ordinary character, as in Python's csv module. */
 #include "data/csv.h"
 
 #include <stdlib.h>
@@ -19,7 +19,8 @@ static bft_status next_line(bft_error *err, bft_csv *csv, row_cursor *cursor, bo
     return bft_lines_next(err, csv->lines, &cursor->line, &cursor->length, cut, more);
 }
 
-/* Bytes of the row's text from `start` on are one more field. Its place is set when the row is complete: the text moves while it grows. */
+/* Bytes of the row's text from `start` on are one more field. Its place is set when the row is complete: the text
+ * moves while it grows. */
 static bft_status end_field(bft_error *err, bft_csv *csv, size_t start) {
     if (csv->count == BFT_COLUMN_LIMIT) {
         return bft_error_set(err, BFT_BAD, "%s:%zu: more than %d columns", bft_lines_name(csv->lines), csv->line,
@@ -49,8 +50,8 @@ static bft_status plain_field(bft_error *err, bft_csv *csv, row_cursor *cursor) 
     return end_field(err, csv, start);
 }
 
-/* Takes the line's end into the open field and goes on to the next line. `opened` is the line of the quote. Where this fails the rest of the
- * file is lost: nobody knows where the next row starts. */
+/* Takes the line's end into the open field and goes on to the next line. `opened` is the line of the quote. Where
+ * this fails the rest of the file is lost: nobody knows where the next row starts. */
 static bft_status continue_quoted(bft_error *err, bft_csv *csv, row_cursor *cursor, size_t opened, bool *more) {
     const char *name = bft_lines_name(csv->lines), *ending = bft_lines_ending(csv->lines);
     BFT_TRY(bft_buffer_append(err, &csv->text, ending, strlen(ending)));

@@ -26,9 +26,9 @@ typedef struct bft_csv {
     bft_buffer text;
 } bft_csv;
 
-/* The next row into csv->fields, valid until the next call; empty lines are passed over. At the end of the input: BFT_OK
- * and *more false. A failure with *more true is a bad row (the message starts with FILE:LINE), and reading may go
- * on behind it; with *more false it can't. */
+/* The next row into csv->fields, valid until the next call; empty lines are passed over. At the end of the input:
+ * BFT_OK and *more false. A failure with *more true is a bad row (the message starts with FILE:LINE), and reading
+ * may go on behind it; with *more false it can't. */
 bft_status bft_csv_next(bft_error *err, bft_csv *csv, bool *more);
 void bft_csv_free(bft_csv *csv);
 

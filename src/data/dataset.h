@@ -22,11 +22,13 @@ bft_status bft_dataset_create(bft_error *err, bft_dataset **out, bft_problem pro
 bft_status bft_dataset_set_labels(bft_error *err, bft_dataset *dataset, size_t count,
                                   char *const *names); /* copied, once */
 
-/* A sample comes in two parts, since targets can't be written before the labels are known: its ids, and, in the same order, its target or targets. */
+/* A sample comes in two parts, since targets can't be written before the labels are known: its ids, and, in the same
+ * order, its target or targets. */
 bft_status bft_dataset_add_ids(bft_error *err, bft_dataset *dataset, const uint32_t *ids, size_t length);
 bft_status bft_dataset_add_target(bft_error *err, bft_dataset *dataset, bft_sample sample);
 
-/* The class that a sample counts as where each must count once: its label, the first of several, K for none; 0 for regression. */
+/* The class that a sample counts as where each must count once: its label, the first of several, K for none; 0 for
+ * regression. */
 size_t bft_dataset_class(const bft_dataset *dataset, size_t index);
 
 #endif

@@ -130,8 +130,8 @@ static span after(span text, size_t taken) {
     return trim((span){text.start + taken, text.length - taken});
 }
 
-/* The length of `[12:03]` or `[2024-05-01 12:03:44]` at the start of the text, else 0: digits first, a colon somewhere, and nothing that a time
- * doesn't hold. */
+/* The length of `[12:03]` or `[2024-05-01 12:03:44]` at the start of the text, else 0: digits first, a colon
+ * somewhere, and nothing that a time doesn't hold. */
 static size_t time_length(span text) {
     if (text.length < 2 || text.start[0] != '[' || text.start[1] < '0' || text.start[1] > '9') {
         return 0;

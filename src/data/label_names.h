@@ -5,8 +5,8 @@
 #include "bertft/config.h"
 #include "data/names.h"
 
-/* Names by id. A string is the path of a file: a name a line, the line number from 0 being the id, or lines `ID: name` with ids from 0 on.
- * `names` stays empty where the key is null. */
+/* Names by id. A string is the path of a file: a name a line, the line number from 0 being the id, or lines `ID:
+ * name` with ids from 0 on. `names` stays empty where the key is null. */
 bft_status bft_label_names_read(bft_error *err, bft_names *names, const bft_config *config);
 
 #endif

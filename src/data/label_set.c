@@ -156,7 +156,8 @@ static bft_status add_empty(bft_error *err, bft_label_set *set, const bft_config
     return BFT_OK;
 }
 
-/* Ids may be written where nothing else can be meant: LABEL_NAMES doesn't say what they are, and no class is itself called by a number. */
+/* Ids may be written where nothing else can be meant: LABEL_NAMES doesn't say what they are, and no class is itself
+ * called by a number. */
 static bool may_be_written_as_ids(const bft_label_set *set) {
     bool may = !set->open && set->ids.count == 0;
     for (size_t i = 0; may && i < set->classes.count; i++) {
@@ -234,7 +235,7 @@ bft_status bft_label_set_resolve(bft_error *err, bft_label_set *set, const bft_r
     set->row_number++;
     for (size_t i = 0; i < row->label_count; i++) {
         uint32_t class = 0;
-        bool dropped;
+        bool dropped = false;
         BFT_TRY(resolve_label(err, set, row->labels[i], &class, &dropped));
         any_dropped |= dropped;
         if (!dropped && set->seen[class] != set->row_number) {

@@ -13,8 +13,9 @@
 
 enum { BFT_LABEL_LIMIT = 4096 }; /* classes; more of them mean that the label column is another one */
 
-/* A written label passes through LABEL_NAMES (an id gets its name), LABEL_MAP (renamed or dropped), and is then found among the
- * classes. These are the ones given, DATA.LABELS, or LABEL_NAMES after the map; where there is none of these the set is open and takes in what it meets. */
+/* A written label passes through LABEL_NAMES (an id gets its name), LABEL_MAP (renamed or dropped), and is then
+ * found among the classes. These are the ones given, DATA.LABELS, or LABEL_NAMES after the map; where there is none
+ * of these the set is open and takes in what it meets. */
 typedef struct bft_label_set {
     bft_names classes;
     bft_names ids;       /* LABEL_NAMES; empty where there are none */
@@ -35,12 +36,12 @@ typedef struct bft_label_set {
 bft_status bft_label_set_create(bft_error *err, bft_label_set *set, const bft_config *config, const bft_labels *labels);
 void bft_label_set_free(bft_label_set *set);
 
-/* The classes of a row into set->row. *left_out: the configuration says that such a row isn't used. A failure is a bad row; its message doesn't
- * name the place. */
+/* The classes of a row into set->row. *left_out: the configuration says that such a row isn't used. A failure is a
+ * bad row; its message doesn't name the place. */
 bft_status bft_label_set_resolve(bft_error *err, bft_label_set *set, const bft_row *row, bool *left_out);
 
-/* Ends the reading. The classes of an open set are sorted, numbers first, by value, then names, by bytes. new_id, (BFT_LABEL_LIMIT), tells
- * where each class went. */
+/* Ends the reading. The classes of an open set are sorted, numbers first, by value, then names, by bytes. new_id,
+ * (BFT_LABEL_LIMIT), tells where each class went. */
 bft_status bft_label_set_close(bft_error *err, bft_label_set *set, uint32_t *new_id);
 
 #endif

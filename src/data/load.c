@@ -211,7 +211,7 @@ static bft_status choose_problem(bft_error *err, const bft_config *config, bft_p
 bft_status bft_dataset_read(bft_error *err, bft_dataset **out, const bft_config *config, size_t path_count,
                             const char *const *paths, const bft_tokenizer *tokenizer, size_t max_length,
                             const bft_labels *labels) {
-    bft_problem problem;
+    bft_problem problem = BFT_PROBLEM_NONE;
     BFT_TRY(choose_problem(err, config, &problem));
     dataset_loader loader = {.config = config, .tokenizer = tokenizer, .max_length = max_length};
     loader.skip_bad = strcmp(bft_config_string(config, "DATA.ON_BAD_ROW"), "skip") == 0;

@@ -21,7 +21,8 @@ enum { BFT_NO_NAME = -1 };
 int64_t bft_names_find(const bft_names *names, bft_field name); /* BFT_NO_NAME where it isn't there */
 /* The number of `name`, which is added where it isn't there. */
 bft_status bft_names_add(bft_error *err, bft_names *names, bft_field name, uint32_t *number);
-/* Renumbers the names in the order of `compare`, which gets pointers to two strings; new_number, (count), by old number. */
+/* Renumbers the names in the order of `compare`, which gets pointers to two strings; new_number, (count), by old
+ * number. */
 bft_status bft_names_sort(bft_error *err, bft_names *names, int (*compare)(const void *, const void *),
                           uint32_t *new_number);
 void bft_names_free(bft_names *names);

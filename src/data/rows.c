@@ -84,7 +84,7 @@ static bool has_header(const bft_config *config) {
 }
 
 bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config) {
-    row_format format;
+    row_format format = FORMAT_CSV;
     BFT_TRY(choose_format(err, path, bft_config_string(config, "DATA.FORMAT"), &format));
     bft_rows *rows = calloc(1, sizeof *rows);
     if (rows == NULL) {

@@ -18,14 +18,15 @@ typedef struct bft_row {
 
 typedef struct bft_rows bft_rows;
 
-/* DATA.FORMAT, HEADER, QUOTE, TEXT, LABEL and LABEL_FORM of `config` say how to read the file. The config must outlive the reader. */
+/* DATA.FORMAT, HEADER, QUOTE, TEXT, LABEL and LABEL_FORM of `config` say how to read the file. The config must
+ * outlive the reader. */
 bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config);
 void bft_rows_close(bft_rows *rows);             /* NULL is fine */
 const char *bft_rows_name(const bft_rows *rows); /* the path, or "<stdin>" */
 
 /* The next row, valid until the next call; *more is false at the end. A file without any row is an error. A failure
- * with *more true is a bad row at row->line, its message starting with FILE:LINE, and reading may go on behind it; with *more
- * false it can't. */
+ * with *more true is a bad row at row->line, its message starting with FILE:LINE, and reading may go on behind it;
+ * with *more false it can't. */
 bft_status bft_rows_next(bft_error *err, bft_rows *rows, bft_row *row, bool *more);
 
 #endif

@@ -1,5 +1,5 @@
-/* fuzz_rows.h: what the targets for data files share: the first byte chooses the settings, the rest is the file; whatever is
- * read must be a sound data set. */
+/* fuzz_rows.h: what the targets for data files share: the first byte chooses the settings, the rest is the file;
+ * whatever is read must be a sound data set. */
 #ifndef BFT_TESTS_FUZZ_ROWS_H
 #define BFT_TESTS_FUZZ_ROWS_H
 

@@ -1,5 +1,5 @@
-/* csv_dump.c: prints what our CSV reader finds in files, for csv_rows.py to compare: a line `F` for each file, a line `R` for each row with its
- * fields in hexadecimal, and a line `E` where a row is refused.
+/* csv_dump.c: prints what our CSV reader finds in files, for csv_rows.py to compare: a line `F` for each file, a line
+ * `R` for each row with its fields in hexadecimal, and a line `E` where a row is refused.
  *
  *     csv_dump csv|tsv FILE... */
 #include "base/lines.h"

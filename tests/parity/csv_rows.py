@@ -3,7 +3,8 @@
 
     python3 tests/parity/csv_rows.py build/tests/csv_dump [FILES] [SEED]
 
-Half of the files are written by csv.writer from random fields, half are random characters, where both readers must also refuse the same row.
+Half of the files are written by csv.writer from random fields, half are random characters, where both readers must
+also refuse the same row.
 """
 import csv
 import pathlib
@@ -12,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 
-PIECES = ["a", "b", "é", "Ж", "😀", " ", '"', '""', ",", "\t", "\n", "\r\n", "'", "\\", ";", "\x00", "\xa0", "\ufeff"]
+PIECES = ["a", "b", "é", "Ж", "😀", " ", '"', '""', ",", "\t", "\n", "\r\n", "'", "\\", ";", "\x00", "\xa0",
+          "\ufeff"]
 SOUP = ['"', '"', ",", "\n", "\r\n", "a", "b", " ", "ж"]
 BATCH = 200
 
 
 def written(rng, tabs):
-    """A file as csv.writer makes it. A lone CR ends a row for Python and is text for us, so it stands in quoted fields only."""
+    """A file as csv.writer makes it. A lone CR ends a row for Python and is text for us: only quoted fields have it."""
     quote_all = not tabs and rng.random() < 0.3
     pieces = [p for p in PIECES if not tabs or p not in ("\t", "\n", "\r\n")] + (["\r"] if quote_all else [])
     rows = [["".join(rng.choices(pieces, k=rng.randrange(6))) for _ in range(rng.randrange(1, 5))]
@@ -27,7 +29,8 @@ def written(rng, tabs):
     if tabs:
         return ending.join("\t".join(row) for row in rows)
     with tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL).writerows(rows)
+        quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
+        csv.writer(file, lineterminator=ending, quoting=quoting).writerows(rows)
         file.seek(0)
         text = file.read()
     return text[: -len(ending)] if text and rng.random() < 0.2 else text
