@@ -62,7 +62,7 @@ static bft_status parse_list(bft_error *err, bft_label_list *list, bft_field res
     }
     bool by_commas = rest.length > 0 && memchr(rest.bytes, ',', rest.length) != NULL;
     while (rest.length > 0) {
-        bft_field item;
+        bft_field item = {0};
         BFT_TRY(cut_item(err, &rest, by_commas, &item));
         BFT_TRY(bft_label_list_add(err, list, item));
         if (!by_commas || rest.length == 0) {

@@ -27,7 +27,7 @@ static bool split_numbered(bft_field line, size_t *id, bft_field *name) {
 static bft_status add_line(bft_error *err, bft_names *names, const bft_lines *lines, bft_field name, bool *numbered) {
     const char *path = bft_lines_name(lines);
     size_t line = bft_lines_number(lines), id, want = names->count;
-    bft_field behind;
+    bft_field behind = {0};
     bool has_id = split_numbered(name, &id, &behind);
     if (want == 0) {
         *numbered = has_id;
