@@ -150,10 +150,15 @@ static size_t time_length(span text) {
     return 0;
 }
 
+static const folded_name *match_exactly(const bft_dialog_format *format, span text) {
+    utf8proc_int32_t scalars[FOLDED_LIMIT];
+    size_t count = fold(text.start, text.length, scalars);
+    return find_name(format, scalars, count);
+}
+
 /* The listed name that `text` is, a number behind it aside. */
 static const folded_name *match_name(const bft_dialog_format *format, span text) {
-    utf8proc_int32_t scalars[FOLDED_LIMIT];
-    const folded_name *name = find_name(format, scalars, fold(text.start, text.length, scalars));
+    const folded_name *name = match_exactly(format, text);
     if (name != NULL || text.length > NAME_LIMIT) {
         return name;
     }
@@ -161,8 +166,7 @@ static const folded_name *match_name(const bft_dialog_format *format, span text)
     while (length > 0 && text.start[length - 1] >= '0' && text.start[length - 1] <= '9') {
         length--;
     }
-    text = trim((span){text.start, length});
-    return find_name(format, scalars, fold(text.start, text.length, scalars));
+    return match_exactly(format, trim((span){text.start, length}));
 }
 
 bool bft_dialog_line(const bft_dialog_format *format, char *line, size_t length, bft_speaker previous, bft_turn *turn) {
