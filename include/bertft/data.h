@@ -23,8 +23,8 @@ typedef struct bft_dataset bft_dataset;
 /* Reads all `paths` with the DATA.* settings of `config`, tokenizing with `tokenizer`, each text cut to `max_length` ids.
  * `labels`: the set to use; where it is NULL the set is made from DATA.LABELS, or, when that is auto, from the labels found (sorted by name, or
  * by id where the data holds ids). A label outside the set is an error with file and line; a bad row too, unless
- * DATA.ON_BAD_ROW is skip (then counted, and reported in the log). What leaves no next row to go on with, such as a quote that is never
- * closed or damaged gzip data, is an error in any case. */
+ * DATA.ON_BAD_ROW is skip (then counted, and reported in the log). What leaves no next row to go on with, such as a
+ * quote that is never closed or damaged gzip data, is an error in any case. */
 bft_status bft_dataset_read(bft_error *err, bft_dataset **out, const bft_config *config, size_t path_count,
                             const char *const *paths, const bft_tokenizer *tokenizer, size_t max_length,
                             const bft_labels *labels);
