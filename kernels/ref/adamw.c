@@ -1,5 +1,5 @@
-/* adamw.c: dense AdamW, in the order and the precision of torch.optim.AdamW's single-tensor path: scalars are computed in
- * double and rounded to the element's type once, elements are computed in their own type. */
+/* adamw.c: dense AdamW, in the order and the precision of torch.optim.AdamW's single-tensor path: scalars are
+ * computed in double and rounded to the element's type once, elements are computed in their own type. */
 #include "kernels/ref/ref.h"
 
 #include <math.h>

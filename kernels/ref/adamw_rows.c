@@ -1,4 +1,5 @@
-/* adamw_rows.c: AdamW on rows that lag behind: what dense AdamW gives, up to rounding, without touching them each step. */
+/* adamw_rows.c: AdamW on rows that lag behind: what dense AdamW gives, up to rounding, without touching them each
+ * step. */
 #include "kernels/ref/ref.h"
 
 #include <float.h>

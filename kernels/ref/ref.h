@@ -1,7 +1,7 @@
 /* ref.h: what the files of the reference share: the element type, the names, dropout and LayerNorm.
  *
- * Every file here is compiled twice, as float ("ref") and as double ("ref64"). It is the judge of the other backends, so
- * it is written to be read: plain loops in the order of the formulas, sums in double, one thread. */
+ * Every file here is compiled twice, as float ("ref") and as double ("ref64"). It is the judge of the other
+ * backends, so it is written to be read: plain loops in the order of the formulas, sums in double, one thread. */
 #ifndef BFT_KERNELS_REF_H
 #define BFT_KERNELS_REF_H
 
@@ -34,7 +34,8 @@ static inline double dropout_in_row(const bft_dropout *dropout, size_t row, size
     return dropout_at(dropout, dropout->sample[row], dropout->position[row], (uint32_t)channel);
 }
 
-/* ---- LayerNorm, for embed and residual_norm. What its backward needs: the rows before gamma and beta, and 1 / sigma. ---- */
+/* ---- LayerNorm, for embed and residual_norm. What its backward needs: the rows before gamma and beta, and 1 /
+ * sigma. ---- */
 typedef struct norm_saved {
     real *normal; /* (rows, C) */
     real *scale;  /* (rows) */

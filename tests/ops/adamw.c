@@ -1,5 +1,5 @@
-/* adamw.c: the cases of adamw and adamw_rows, both judged by the formula of ops.h in double: deferred rows must come to
- * where dense steps with zero gradients would have taken them. */
+/* adamw.c: the cases of adamw and adamw_rows, both judged by the formula of ops.h in double: deferred rows must
+ * come to where dense steps with zero gradients would have taken them. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>
@@ -33,8 +33,8 @@ typedef struct element {
     double left_out; /* of p, absolute: updates behind the gap */
 } element;
 
-/* The formula of ops.h and its rounding. Constants are rounded (1), products and sums are (1 each); m may be computed as b1 m +
- * (1 - b1) g or as m + (1 - b1)(g - m), v's terms are never negative. */
+/* The formula of ops.h and its rounding. Constants are rounded (1), products and sums are (1 each); m may be
+ * computed as b1 m + (1 - b1) g or as m + (1 - b1)(g - m), v's terms are never negative. */
 static void step_element(element *e, const bft_adamw_step *step, bool decay, double g) {
     double kept = decay ? 1 - step->lr * step->weight_decay : 1, rest = 1 - beta1;
     e->m_error = beta1 * e->m_error + 5 * (fabs(e->m) + rest * fabs(g));
@@ -179,7 +179,8 @@ static const rows_shape row_shapes[] = {
     {"1000 missed, v near the smallest normal number", 7, 31, 10, .missed = 1000, .v_scale = 2e-38},
 };
 
-/* Slots: every second one of twice the rows, last row first; `last` differs from row to row by up to 3 steps where it can. */
+/* Slots: every second one of twice the rows, last row first; `last` differs from row to row by up to 3 steps where
+ * it can. */
 typedef struct table {
     bft_adamw_step *history;
     uint32_t now, *slot, *before, *last;

@@ -25,8 +25,8 @@ static const attention_shape shapes[] = {
     {"sequences up to 33, 4 heads of 26, scores of thousands", 3, 33, 4, 26, .layout = PACKED, .scale = 30},
 };
 
-/* Where q, k and v lie. PACKED: rows of 3C. FIRST: q dense, one row a sequence; k and v in rows of 2C. GAPS: as FIRST, but
- * all rows ask, and unused reals lie behind each row. */
+/* Where q, k and v lie. PACKED: rows of 3C. FIRST: q dense, one row a sequence; k and v in rows of 2C. GAPS: as
+ * FIRST, but all rows ask, and unused reals lie behind each row. */
 static void prepare(problem *p) {
     const attention_shape *s = p->shape;
     attention_layout *at = take(p, 1, sizeof *at);

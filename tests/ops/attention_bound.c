@@ -1,7 +1,7 @@
 /* attention_bound.c: bounds of attention's errors, for a query of a head at a time.
  *
- * With S the scores, P = softmax(S), M dropout's factors: y = (P M) v; dP = (dy v^T) M; a = sum(P dP), which may also be
- * computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. */
+ * With S the scores, P = softmax(S), M dropout's factors: y = (P M) v; dP = (dy v^T) M; a = sum(P dP), which may
+ * also be computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. */
 #include "tests/ops/attention.h"
 
 #include <math.h>
@@ -36,9 +36,10 @@ static size_t y_at(const query *at) {
     return at->row * at->layout->channels + at->head * at->shape->head_size;
 }
 
-/* P and its relative error. A score's error is that of a dot product and its scaling; exp turns absolute errors into relative
- * ones: those of the score, of the largest score or the log-sum that is subtracted, of the difference; and the sum of all
- * exponentials adds its own. exp of an error is not linear when scores are large: expm1 keeps it a bound. */
+/* P and its relative error. A score's error is that of a dot product and its scaling; exp turns absolute errors
+ * into relative ones: those of the score, of the largest score or the log-sum that is subtracted, of the
+ * difference; and the sum of all exponentials adds its own. exp of an error is not linear when scores are large:
+ * expm1 keeps it a bound. */
 static void bound_weights(query *at) {
     const double *q = at->p->tensor[Q].start + q_at(at), *kv = kv_values(at);
     size_t width = at->shape->head_size;
@@ -116,7 +117,8 @@ static double bound_dp(query *at, const tensor *y, double *along) {
     return fmax(growth(at->keys) * size + passed_on, growth(width) * other_size + other_passed);
 }
 
-/* Sizes and passed-on errors are gathered for dk and dv over the queries: `size` and `error` are shaped as the tensor. */
+/* Sizes and passed-on errors are gathered for dk and dv over the queries: `size` and `error` are shaped as the
+ * tensor. */
 typedef struct gathered {
     double *size, *error;
 } gathered;

@@ -1,9 +1,10 @@
 /* differences.c: ref64's gradients against central differences of ref64's forward.
  *
- * The scalar is L = sum of y dy over the op's outputs (dy = 1 for losses), whose gradient by an input is what the backward
- * gives. With D(h) = (L(x + h) - L(x - h)) / 2h, the truncation error of D(h) is c h^2 and that of D(2h) is 4 c h^2, so
- * |D(h) - D(2h)| is three times the former: it bounds it. The rounding error of an L is that of its terms, from the op's own
- * bounds, and of their sum; D(h) has twice that over 2h. h = 2^-17, near the cube root of double's roundoff. */
+ * The scalar is L = sum of y dy over the op's outputs (dy = 1 for losses), whose gradient by an input is what the
+ * backward gives. With D(h) = (L(x + h) - L(x - h)) / 2h, the truncation error of D(h) is c h^2 and that of D(2h)
+ * is 4 c h^2, so |D(h) - D(2h)| is three times the former: it bounds it. The rounding error of an L is that of its
+ * terms, from the op's own bounds, and of their sum; D(h) has twice that over 2h. h = 2^-17, near the cube root of
+ * double's roundoff. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>

@@ -35,8 +35,8 @@ typedef struct tokens {
     uint32_t *word; /* (N) */
 } tokens;
 
-/* The last word of several never occurs: its gradient must be overwritten all the same. Positions beyond the longest sequence
- * are there and stay as they are. */
+/* The last word of several never occurs: its gradient must be overwritten all the same. Positions beyond the
+ * longest sequence are there and stay as they are. */
 static tokens make_tokens(problem *p, const shape *s) {
     tokens t = {.rows = make_sequences(p, s->batch, s->longest)};
     t.word = take(p, t.rows.rows, sizeof *t.word);
@@ -146,8 +146,8 @@ static norm_bound bound_sum(problem *p, size_t count) {
     return bound_norm(p, t->rows.rows, s->channels, sum, error, (double)1e-12f);
 }
 
-/* A table's row gets the sum of the rows of gradients (`size` is their absolute value) that point at it; `index` is NULL
- * where all point at row 0. */
+/* A table's row gets the sum of the rows of gradients (`size` is their absolute value) that point at it; `index` is
+ * NULL where all point at row 0. */
 static void bound_table(const problem *p, tensor *table, const uint32_t *index, const double *size,
                         const double *error) {
     const shape *s = p->shape;

@@ -43,8 +43,8 @@ typedef struct labels {
     double normalizer;
 } labels;
 
-/* Binary targets are 0, 1, or between; squared ones are any number. The normalizer is that of a batch twice as large: a
- * micro-batch is a part. */
+/* Binary targets are 0, 1, or between; squared ones are any number. The normalizer is that of a batch twice as
+ * large: a micro-batch is a part. */
 static void prepare(problem *p) {
     const shape *s = p->shape;
     labels *l = take(p, 1, sizeof *l);
@@ -99,8 +99,8 @@ static void put(problem *p, int at, size_t i, double error) {
     }
 }
 
-/* log softmax_k = x_k - L with L = largest + log(sum of exp): |x_k| + |L| for the subtraction of rounded numbers, FUNCTION for the
- * logarithm and for the exponentials that it sees, growth(K) for their sum. */
+/* log softmax_k = x_k - L with L = largest + log(sum of exp): |x_k| + |L| for the subtraction of rounded numbers,
+ * FUNCTION for the logarithm and for the exponentials that it sees, growth(K) for their sum. */
 static void bound_cross_entropy(problem *p, size_t b) {
     const shape *s = p->shape;
     const labels *l = p->extra;

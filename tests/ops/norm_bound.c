@@ -1,5 +1,5 @@
-/* norm_bound.c: bounds of LayerNorm's errors, for embed and residual_norm. With a the input, d = a - mean, s = 1 / sigma,
- * n = d s: two passes over the row are expected, so d is as good as a and the mean are. */
+/* norm_bound.c: bounds of LayerNorm's errors, for embed and residual_norm. With a the input, d = a - mean, s = 1 /
+ * sigma, n = d s: two passes over the row are expected, so d is as good as a and the mean are. */
 #include "tests/ops/norm_bound.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
 /* ops_test.h: how an op is tested.
  *
- * A subject is one op with its shapes. Each shape becomes a problem: tensors with the values that they hold before the op,
- * and functions that call it. A problem is run on every backend that this machine has. The result is compared, element
- * by element, with the truth: what ref64 gives, or where a subject has its own `truth`, what that computes. ref64's
- * gradients in turn are compared with finite differences of its forward. */
+ * A subject is one op with its shapes. Each shape becomes a problem: tensors with the values that they hold before
+ * the op, and functions that call it. A problem is run on every backend that this machine has. The result is
+ * compared, element by element, with the truth: what ref64 gives, or where a subject has its own `truth`, what that
+ * computes. ref64's gradients in turn are compared with finite differences of its forward. */
 #ifndef BFT_TESTS_OPS_TEST_H
 #define BFT_TESTS_OPS_TEST_H
 
@@ -78,7 +78,8 @@ struct subject {
 };
 
 extern const subject embed_subject, linear_subject, attention_subject, residual_norm_subject, gather_subject,
-    mean_subject, mask_subject, loss_subject, sum_squares_subject, adamw_subject, adamw_rows_subject, cast_subject;
+    mean_subject, mask_subject, loss_subject, sum_squares_subject, adamw_subject, adamw_rows_subject, cast_subject,
+    memory_subject;
 
 /* ---- problem.c: making problems ---- */
 void *take(problem *p, size_t count, size_t size); /* zeroed memory that lives as long as the problem */
@@ -110,7 +111,8 @@ void run_read(const run *r, int at, double *out);
 const char *run_check(const run *r, char *why, size_t room); /* guards and inputs: NULL, or what is wrong */
 void run_close(run *r);
 
-/* Runs forward and backward and reads all that they wrote into result[] (memory of `arena`). NULL, or what is wrong. */
+/* Runs forward and backward and reads all that they wrote into result[] (memory of `arena`). NULL, or what is
+ * wrong. */
 const char *run_problem(const problem *p, const bft_ops *ops, int threads, bft_arena *arena,
                         double *result[MAX_TENSORS], char *why, size_t room);
 

@@ -1,4 +1,5 @@
-/* run.c: a problem on one backend. Every tensor, `saved` and `scratch` lie between guards, at exactly the size asked for. */
+/* run.c: a problem on one backend. Every tensor, `saved` and `scratch` lie between guards, at exactly the size
+ * asked for. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>

@@ -3,11 +3,14 @@
  * Every subject bounds the error of each element from the values that go into it, to first order, in units of u, the
  * unit roundoff of the backend's type (2^-24 for float, 2^-53 for double). The rules, for exact inputs:
  *   - an operation or a rounding of a constant gives |result| u;
- *   - a sum of n terms, in any order, gives growth(n) sum |term| u. The worst case is n - 1 (Higham, Accuracy and Stability
+ *   - a sum of n terms, in any order, gives growth(n) sum |term| u. The worst case is n - 1 (Higham, Accuracy and
+ * Stability
  *     of Numerical Algorithms, section 4.2); with roundings that behave like random ones it is L sqrt(n), but for a
- *     probability of 2 exp(-L^2 / 2) (Higham and Mary, A new approach to probabilistic rounding error analysis, 2019).
+ *     probability of 2 exp(-L^2 / 2) (Higham and Mary, A new approach to probabilistic rounding error analysis,
+ * 2019).
  *     L = 8 makes that 3e-14 for an element, so that it doesn't happen in a table of some million elements;
- *   - exp, erf, tanh, log give FUNCTION |result| u, beside what their argument's error does: 4 units in the last place,
+ *   - exp, erf, tanh, log give FUNCTION |result| u, beside what their argument's error does: 4 units in the last
+ * place,
  *     which is what fast vector versions of them promise;
  *   - errors of operands pass on through the derivative.
  * What is below the smallest normal number may be flushed to 0: UNDERFLOW u is a few times that of float. */

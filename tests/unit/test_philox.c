@@ -1,5 +1,5 @@
-/* test_philox.c: Philox4x32-10 against the known answers that its authors publish (Random123, kat_vectors), and the stream
- * on top of it. */
+/* test_philox.c: Philox4x32-10 against the known answers that its authors publish (Random123, kat_vectors), and the
+ * stream on top of it. */
 #include "base/philox.h"
 
 #include <math.h>
@@ -63,7 +63,8 @@ static void below_is_uniform(void **state) {
     assert_int_equal(bft_random_below(&random, 1), 0);
 }
 
-/* With 3 * 2^30 values, taking the product's upper word without rejection would give every third value twice as often. */
+/* With 3 * 2^30 values, taking the product's upper word without rejection would give every third value twice as
+ * often. */
 static void below_is_unbiased_for_large_bounds(void **state) {
     (void)state;
     enum { DRAWS = 30000 };
