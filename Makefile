@@ -65,10 +65,17 @@ $(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c | flags
 endef
 $(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
 
-# ---- Tests: each tests/unit/test_*.c is a cmocka program; tests/ops is one program ----
-UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+# ---- Tests: each tests/unit/test_*.c and tests/golden/test_*.c is a cmocka program; tests/ops is one program ----
+UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
+           $(patsubst tests/golden/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
+PROBES  := $(patsubst tests/parity/%.c,$(BUILD)/tests/%,$(wildcard tests/parity/*.c))
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/golden/test_%.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 # The op table runs on bare machines too: kernels, and what they stand on, and no library but libc, libm and pthread.
@@ -78,7 +85,38 @@ OPS     := $(patsubst tests/ops/%.c,$(BUILD)/tests/objects/%.o,$(wildcard tests/
 $(BUILD)/tests/ops: $(OPS)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lm -pthread
 
-.PHONY: all flags clean help
+$(BUILD)/tests/%: $(BUILD)/tests/parity/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+
+tests: $(UNIT) $(BUILD)/tests/ops ## build the tests
+
+test: all tests ## run all tests: unit, golden, op table, end to end
+	@set -e; for test in $(UNIT); do $$test; done
+	$(BUILD)/tests/ops
+	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
+
+demo: all ## fine-tune on the sample, evaluate, read the sample dialogues
+	$(BUILD)/bertft train configs/params.yaml --overwrite
+	$(BUILD)/bertft eval
+	$(BUILD)/bertft predict --format table data/dialogs.txt
+
+lint: ## layers of every #include, formatting of names: scripts/lint.py
+	python3 scripts/lint.py
+
+asan: ## the whole suite under AddressSanitizer with leak check
+	$(MAKE) BUILD=build/asan VARIANT_FLAGS="-fsanitize=address -fno-omit-frame-pointer" CFLAGS="-O1 -g" test
+
+ubsan: ## the whole suite under UndefinedBehaviorSanitizer
+	$(MAKE) BUILD=build/ubsan VARIANT_FLAGS="-fsanitize=undefined -fno-sanitize-recover=undefined" CFLAGS="-O1 -g" test
+
+parity: all $(PROBES) ## compare with transformers, tokenizers and PyTorch (makes a virtual environment under build/)
+	sh tests/parity/run.sh $(BUILD)
+
+fuzz: ## each libFuzzer target for a minute (needs clang)
+	sh tests/fuzz/run.sh
+
+.PHONY: all flags clean help tests test demo lint asan ubsan parity fuzz
 flags: ;
 
 clean: ## remove build/

@@ -41,7 +41,8 @@ typedef struct bft_memory {
  *
  * Philox4x32-10 with key = seed and counter = {channel / 4, position | layer << 16 | site << 24, sample, step}; word
  * channel % 4 of the block decides: the element is dropped where word < rate * 2^32 (bft_dropout_threshold), else
- * multiplied by 1 / (1 - rate). Attention probabilities use channel = head << 16 | position of the key, position = that of the query. ---- */
+ * multiplied by 1 / (1 - rate). Attention probabilities use channel = head << 16 | position of the key, and the query's
+ * position. ---- */
 typedef enum bft_site {
     BFT_SITE_EMBED,
     BFT_SITE_ATTENTION,

@@ -21,7 +21,8 @@ typedef struct bft_labels {
 typedef struct bft_dataset bft_dataset;
 
 /* Reads all `paths` with the DATA.* settings of `config`, tokenizing with `tokenizer`, each text cut to `max_length` ids.
- * `labels`: the set to use; where it is NULL the set is made from DATA.LABELS, or, when that is auto, from the labels found (sorted by name, or
+ * `labels`: the set to use; where it is NULL the set is made from DATA.LABELS, or, when that is auto, from the labels
+ * found (sorted by name, or
  * by id where the data holds ids). A label outside the set is an error with file and line; a bad row too, unless
  * DATA.ON_BAD_ROW is skip (then counted, and reported in the log). What leaves no next row to go on with, such as a
  * quote that is never closed or damaged gzip data, is an error in any case. */
@@ -96,7 +97,8 @@ typedef struct bft_dialog_format bft_dialog_format; /* the names, folded for com
 bft_status bft_dialog_format_create(bft_error *err, bft_dialog_format **out, const bft_config *config);
 void bft_dialog_format_destroy(bft_dialog_format *format);
 
-/* Parses one line, which is changed in place (NULs are put behind name and text); `previous` is the speaker of the turn before, BFT_CLIENT at the start
+/* Parses one line, which is changed in place (NULs are put behind name and text); `previous` is the speaker of the turn
+ * before, BFT_CLIENT at the start
  * of a dialogue. False: the line is blank, and the dialogue has ended. */
 bool bft_dialog_line(const bft_dialog_format *format, char *line, size_t length, bft_speaker previous, bft_turn *turn);
 

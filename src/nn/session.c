@@ -4,6 +4,7 @@
  * then with it. For inference all layers share one state; for training each keeps its own for the backward. */
 #include "nn/network.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -244,6 +245,7 @@ bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *
     bft_device *device = model->backend.device;
     size_t channels = model->config.channels;
     bool first_only = pooling == BFT_POOL_CLS || pooling == BFT_POOL_POOLER;
+    assert(!s->training); /* whose last layer may have room for first rows only */
     if (pooling == BFT_POOL_POOLER && !(model->params.has_pooler && model->config.architecture == BFT_BERT)) {
         return bft_error_set(err, BFT_BAD, "the model has no pooler; --pooling cls and mean work with every model");
     }

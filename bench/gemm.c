@@ -1,0 +1,119 @@
+/* gemm.c: how fast `linear` is on the shapes that encoders have, in GFLOP/s and as a share of what the processor's
+ * multiply-adds can do. Usage: gemm [BACKEND [THREADS]] */
+#include "kernels/ops.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- The peak of one thread: chains of multiply-adds that stay in registers, enough of them to hide their latency. ---- */
+#define PEAK(name, isa, lanes, chains)                                                                                 \
+    __attribute__((target(isa))) static double name(void) {                                                            \
+        typedef float vector __attribute__((vector_size(4 * (lanes))));                                                \
+        enum { ROUNDS = 20000000 };                                                                                    \
+        vector sum[chains] = {{0}}, a = {0.5f};                                                                        \
+        double start = now();                                                                                          \
+        for (int i = 0; i < ROUNDS; i++) {                                                                             \
+            _Pragma("GCC unroll 24") for (int c = 0; c < (chains); c++) {                                              \
+                sum[c] = sum[c] * a + a;                                                                               \
+                __asm__ volatile("" : "+x"(sum[c]));                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        return 2.0 * ROUNDS * (chains) * (lanes) / (now() - start) * 1e-9;                                             \
+    }
+PEAK(peak_avx2, "avx2,fma", 8, 12)
+PEAK(peak_avx512, "avx512f", 16, 24)
+
+static double peak(void) {
+    return __builtin_cpu_supports("avx512f") ? peak_avx512() : __builtin_cpu_supports("fma") ? peak_avx2() : 0;
+}
+
+typedef struct setup {
+    const bft_ops *ops;
+    bft_device *device;
+    double peak; /* of all threads */
+} setup;
+
+static float *values(const setup *s, size_t count) {
+    void *memory;
+    bft_error err;
+    if (s->ops->alloc(&err, s->device, count * sizeof(float), &memory) != BFT_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+    float *x = memory;
+    for (size_t i = 0; i < count; i++) {
+        x[i] = (float)(i * 2654435761u >> 8 & 0xFFFF) / 65536 - 0.5f;
+    }
+    return x;
+}
+
+/* The best of several runs, after one that warms up. */
+static double seconds(const setup *s, bft_linear *op, void (*run)(bft_device *device, const bft_linear *op)) {
+    double best = 1e9, total = 0;
+    run(s->device, op);
+    for (int i = 0; i < 30 && total < 0.5; i++) {
+        double start = now();
+        run(s->device, op);
+        double took = now() - start;
+        best = took < best ? took : best;
+        total += took;
+    }
+    return best;
+}
+
+static void measure(const setup *s, size_t rows, size_t in, size_t out, bft_activation activation) {
+    bft_linear op = {.rows = rows, .in = in, .out = out, .activation = activation};
+    bft_memory memory;
+    s->ops->linear_memory(&op, &memory);
+    float *x = values(s, rows * in), *weight = values(s, out * in), *bias = values(s, out);
+    float *y = values(s, rows * out), *dx = values(s, rows * in), *dweight = values(s, out * in);
+    float *dbias = values(s, out), *saved = values(s, memory.saved / sizeof(float));
+    float *scratch = values(s, memory.scratch / sizeof(float));
+    op = (bft_linear){rows, in, out, activation, x, weight, bias, y, NULL, scratch, y, dx, false, dweight, dbias};
+    double flops = 2.0 * (double)rows * (double)in * (double)out * 1e-9;
+    double forward = flops / seconds(s, &op, s->ops->linear_forward);
+    op.saved = saved;
+    double training = flops / seconds(s, &op, s->ops->linear_forward);
+    double backward = 2 * flops / seconds(s, &op, s->ops->linear_backward);
+    printf("%5zu x %4zu -> %4zu %-8s  forward %6.1f (%3.0f%%)  training %6.1f (%3.0f%%)  backward %6.1f (%3.0f%%)\n",
+           rows, in, out, activation == BFT_GELU ? "gelu" : "", forward, 100 * forward / s->peak, training,
+           100 * training / s->peak, backward, 100 * backward / s->peak);
+    float *all[] = {x, weight, bias, y, dx, dweight, dbias, saved, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        s->ops->free(s->device, all[i]);
+    }
+}
+
+int main(int count, char **words) {
+    static const struct {
+        size_t rows, in, out;
+        bft_activation activation;
+    } shapes[] = {
+        {32, 312, 312, BFT_IDENTITY}, {1000, 312, 312, BFT_IDENTITY},  {1000, 312, 936, BFT_IDENTITY},
+        {1000, 312, 600, BFT_GELU},   {1000, 600, 312, BFT_IDENTITY},  {4000, 312, 936, BFT_IDENTITY},
+        {1000, 384, 1536, BFT_GELU},  {1000, 768, 768, BFT_IDENTITY},  {1000, 768, 2304, BFT_IDENTITY},
+        {1000, 768, 3072, BFT_GELU},  {1000, 3072, 768, BFT_IDENTITY}, {4000, 768, 768, BFT_IDENTITY},
+    };
+    setup s = {0};
+    bft_error err;
+    if (bft_ops_find(&err, count > 1 ? words[1] : "cpu", &s.ops) != BFT_OK ||
+        s.ops->open(&err, count > 2 ? atoi(words[2]) : 0, &s.device) != BFT_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return 2;
+    }
+    double one = peak();
+    s.peak = one * s.ops->threads(s.device);
+    printf("%s, %d threads; peak %.1f GFLOP/s a thread\n", s.ops->name, s.ops->threads(s.device), one);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        measure(&s, shapes[i].rows, shapes[i].in, shapes[i].out, shapes[i].activation);
+    }
+    s.ops->close(s.device);
+    return 0;
+}

@@ -1,0 +1,28 @@
+#!/bin/sh
+# packages.sh: installs the Debian packages that are missing. `packages.sh build` for building, `packages.sh test` for the tests too.
+set -eu
+
+build="gcc libc6-dev make pkg-config libyaml-dev zlib1g-dev libutf8proc-dev libjansson-dev"
+test="libcmocka-dev python3 python3-pytest"
+
+case "${1:-build}" in
+build) wanted=$build ;;
+test) wanted="$build $test" ;;
+*) echo "packages.sh: \"$1\" is neither build nor test" >&2; exit 2 ;;
+esac
+
+missing=
+for package in $wanted; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "packages.sh: as root, or with sudo, install:$missing" >&2; exit 1; }
+    as_root=sudo
+fi
+echo "installing:$missing" >&2
+$as_root apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
