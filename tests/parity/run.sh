@@ -1,0 +1,15 @@
+#!/bin/sh
+# run.sh BUILD: everything that is compared with other people's code, in one go. ../shared is read where it is there.
+set -eu
+cd "$(dirname "$0")/../.."
+build=${1:-build}
+export BERTFT="$build/bertft" OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1
+sh tests/parity/setup.sh build/parity-venv
+python=build/parity-venv/bin/python
+
+$python tests/parity/weights.py "$build/tests/weights_dump"
+$python tests/parity/csv_rows.py "$build/tests/csv_dump"
+if [ -d ../shared/data/vocab ]; then
+    $python tests/parity/tokenizer.py --shared ../shared --program "$build/tests/tokenize_stream" --quick
+fi
+$python tests/parity/models.py --build "$build"
