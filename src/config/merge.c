@@ -85,26 +85,32 @@ static bft_status make_origin(merge *m, const char *file, size_t line, const cha
     return status;
 }
 
-/* One value of a YAML file. As in YACS, a plain string that is a Python literal is that literal. */
-static bft_status merge_value(merge *m, size_t index, const bft_node *node, const char *origin) {
-    bft_node *literal = NULL;
+bft_status bft_plain_parse(bft_error *err, bft_arena *arena, bft_node *node, bft_node **out) {
+    *out = NULL;
     if (node->type == BFT_TYPE_STRING && !node->quoted) {
-        BFT_TRY(bft_python_parse(m->err, &m->scratch, node->text, node->line, &literal));
+        BFT_TRY(bft_python_parse(err, arena, node->text, node->line, out));
     }
-    return bft_value_create(m->err, m->arena, &bft_schema[index], literal == NULL ? node : literal, origin,
-                            &m->values[index]);
+    *out = *out == NULL ? node : *out;
+    return BFT_OK;
+}
+
+/* One value of a YAML file. */
+static bft_status merge_value(merge *m, size_t index, bft_node *node, const char *origin) {
+    bft_node *value;
+    BFT_TRY(bft_plain_parse(m->err, &m->scratch, node, &value));
+    return bft_value_create(m->err, m->arena, &bft_schema[index], value, origin, &m->values[index]);
 }
 
 /* The entries of the file's top level (group ""), or of a group. */
 static bft_status merge_entries(merge *m, const char *file, const char *group, const bft_node *map) {
     for (const bft_node *key = map->first; key != NULL; key = key->next->next) {
-        const bft_node *value = key->next;
+        bft_node *value = key->next;
         bft_buffer name = {0};
         const char *origin;
         if (group[0] == '\0' && strcmp(key->text, "_BASE_") == 0) {
             continue;
         }
-        BFT_TRY(make_origin(m, file, value->line, &origin));
+        BFT_TRY(make_origin(m, file, key->line, &origin));
         if (group[0] == '\0' && bft_schema_is_group(key->text)) {
             if (value->type != BFT_TYPE_MAP) {
                 return bft_error_set(m->err, BFT_BAD, "%s: %s is a group; its keys go below it, indented", origin,

@@ -14,4 +14,7 @@ struct bft_config {
 /* The value of a KEY VALUE pair: Python if it is a literal, YAML if it opens a bracket, else a YAML scalar. */
 bft_status bft_pair_parse(bft_error *err, bft_arena *arena, const char *text, bft_node **out);
 
+/* The value of a key in a YAML file. As in YACS, a plain string that is a Python literal is that literal. */
+bft_status bft_plain_parse(bft_error *err, bft_arena *arena, bft_node *node, bft_node **out);
+
 #endif
