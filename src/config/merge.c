@@ -21,7 +21,13 @@ bft_status bft_pair_parse(bft_error *err, bft_arena *arena, const char *text, bf
         return BFT_OK;
     }
     if (text[0] == '[' || text[0] == '{') {
-        return bft_yaml_parse(err, arena, PAIR, text, strlen(text), out);
+        bft_status status = bft_yaml_parse(err, arena, PAIR, text, strlen(text), out);
+        return status != BFT_BAD
+                   ? status
+                   : bft_error_set(err, BFT_BAD,
+                                   PAIR ": %.60s is neither a Python nor a YAML literal; a string that begins "
+                                        "like this needs quotes, inside the shell's own",
+                                   text);
     }
     BFT_TRY(bft_node_create(err, arena, BFT_TYPE_STRING, 0, out));
     (*out)->text = text;

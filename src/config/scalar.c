@@ -38,35 +38,14 @@ static void set_float(bft_node *node, double number) {
 
 /* Adds a digit of an int in `base`. */
 static void push_digit(bft_node *node, int digit, int base) {
-    node->number = node->number * base + digit;
     node->huge = node->huge || __builtin_mul_overflow(node->integer, base, &node->integer) ||
                  __builtin_add_overflow(node->integer, digit, &node->integer);
     node->integer = node->huge ? 0 : node->integer;
+    node->number = node->huge ? node->number * base + digit : (double)node->integer;
 }
 
 static int digit_value(char c) {
     return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
-/* Digits with underscores among them; false where there is no digit at all. */
-static bool set_int(bft_node *node, const char *digits, size_t length, int base) {
-    bool any = false;
-    node->type = BFT_TYPE_INT;
-    node->integer = 0;
-    node->number = 0;
-    node->huge = false;
-    for (size_t i = 0; i < length; i++) {
-        if (digits[i] != '_') {
-            push_digit(node, digit_value(digits[i]), base);
-            any = true;
-        }
-    }
-    return any;
-}
-
-void bft_node_negate(bft_node *node) {
-    node->integer = -node->integer;
-    node->number = node->type == BFT_TYPE_INT ? 0 - node->number : -node->number; /* the int 0 has no sign */
 }
 
 /* A float's text with underscores among its digits. */
@@ -84,6 +63,30 @@ static bool read_float(bft_node *node, const char *text, size_t length) {
     clean[used] = '\0';
     set_float(node, strtod(clean, NULL));
     return true;
+}
+
+/* Digits with underscores among them; false where there is no digit at all. */
+static bool set_int(bft_node *node, const char *digits, size_t length, int base) {
+    bool any = false;
+    node->integer = 0;
+    node->number = 0;
+    node->huge = false;
+    for (size_t i = 0; i < length; i++) {
+        if (digits[i] != '_') {
+            push_digit(node, digit_value(digits[i]), base);
+            any = true;
+        }
+    }
+    if (node->huge && base == 10) {
+        read_float(node, digits, length); /* rounded once, not digit by digit */
+    }
+    node->type = BFT_TYPE_INT;
+    return any;
+}
+
+void bft_node_negate(bft_node *node) {
+    node->integer = -node->integer;
+    node->number = node->type == BFT_TYPE_INT ? 0 - node->number : -node->number; /* the int 0 has no sign */
 }
 
 /* ---- YAML 1.1, without the sign ---- */
