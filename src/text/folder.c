@@ -76,7 +76,7 @@ static bft_status read_token(bft_error *err, const bft_recipe *recipe, const jso
     if (json_is_string(json)) {
         *token = (bft_added_token){.text = {json_string_value(json), json_string_length(json)}};
     } else {
-        BFT_TRY(bft_recipe_read_token(err, recipe, json, token));
+        BFT_TRY(bft_recipe_read_token(err, recipe, json, true, token));
     }
     token->special = token->weak = true;
     return BFT_OK;
@@ -134,7 +134,7 @@ static bft_status add_numbered(bft_error *err, bft_recipe *recipe, json_t *objec
     for (size_t i = 0; i < count && status == BFT_OK; i++) {
         bft_added_token token = {.text = bft_text_of(list[i].text), .normalized = true};
         if (keys_are_numbers) {
-            status = bft_recipe_read_token(err, recipe, list[i].value, &token);
+            status = bft_recipe_read_token(err, recipe, list[i].value, false, &token);
         }
         if (status == BFT_OK) {
             status = bft_recipe_add(err, recipe, token);
@@ -200,6 +200,7 @@ static bft_status read_vocab_folder(bft_error *err, folder *files, const char *w
 }
 
 static bft_status read_tokenizer_json(bft_error *err, folder *files, bft_recipe *recipe) {
+    recipe->source = files->path.data;
     BFT_TRY(bft_file_read(err, files->path.data, BFT_TOKENIZER_FILE_LIMIT, &files->text));
     BFT_TRY(bft_json_parse(err, files->path.data, 1, files->text.data, files->text.length, &files->tokenizer));
     return bft_recipe_read_json(err, recipe, files->tokenizer, files->text.length);
@@ -219,7 +220,6 @@ static bft_status read_folder(bft_error *err, folder *files, const char *where, 
     BFT_TRY(bft_path_join(err, &files->path, where, "vocab.txt"));
     bool has_vocab = bft_file_exists(files->path.data);
     BFT_TRY(bft_path_join(err, &files->path, where, "tokenizer.json"));
-    recipe->source = files->path.data;
     if (bft_file_exists(files->path.data)) {
         return read_tokenizer_json(err, files, recipe);
     }

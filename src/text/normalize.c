@@ -16,6 +16,8 @@ enum { DECOMPOSITION_ROOM = 8 /* the longest canonical decomposition has 4 chara
 
 bft_normal_form bft_normal_form_create(bft_normalizer steps) {
     bft_normal_form form = {.steps = steps};
+    form.changing = (uint8_t)((steps.clean_text ? BFT_DROP | BFT_SPACE : 0) | (steps.chinese_chars ? BFT_CHINESE : 0) |
+                              (steps.strip_accents ? BFT_DECOMPOSE | BFT_MARK : 0) | (steps.lowercase ? BFT_LOWER : 0));
     for (unsigned c = 0; c < 128; c++) {
         uint8_t flags = bft_unicode_flags(c);
         unsigned char to = (unsigned char)c;
@@ -109,12 +111,21 @@ static bft_status put_decomposed(bft_error *err, const bft_normal_form *form, ui
     return BFT_OK;
 }
 
-static bft_status put_ascii(bft_error *err, const bft_normal_form *form, char c, bft_normal_text *out) {
+/* Characters that are their own normal form. */
+static bft_status put_unchanged(bft_error *err, const bft_normal_form *form, const char *text, size_t length,
+                                bft_normal_text *out) {
+    if (length == 0) {
+        return BFT_OK;
+    }
     BFT_TRY(release(err, form, out));
-    return bft_buffer_append(err, &out->text, &c, 1);
+    return bft_buffer_append(err, &out->text, text, length);
 }
 
-/* A character outside ASCII. */
+static bft_status put_ascii(bft_error *err, const bft_normal_form *form, char c, bft_normal_text *out) {
+    return put_unchanged(err, form, &c, 1, out);
+}
+
+/* A character outside ASCII that some step may change. */
 static bft_status put_wide(bft_error *err, const bft_normal_form *form, uint32_t scalar, bft_normal_text *out) {
     uint8_t flags = bft_unicode_flags(scalar);
     if (form->steps.clean_text && (flags & (BFT_DROP | BFT_SPACE)) != 0) {
@@ -126,6 +137,26 @@ static bft_status put_wide(bft_error *err, const bft_normal_form *form, uint32_t
     }
     BFT_TRY(form->steps.strip_accents ? put_decomposed(err, form, scalar, out) : put_lowered(err, form, scalar, out));
     return apart ? put_ascii(err, form, ' ', out) : BFT_OK;
+}
+
+/* A run of characters outside ASCII, which goes on where the next character is ASCII; *taken is its length. Most
+ * characters are their own normal form: they are copied together. */
+static bft_status put_wide_run(bft_error *err, const bft_normal_form *form, const char *text, size_t length,
+                               bft_normal_text *out, size_t *taken) {
+    size_t start = 0, at = 0;
+    while (at < length && (unsigned char)text[at] >= 0x80) {
+        uint32_t scalar;
+        size_t bytes = bft_unicode_next(text + at, &scalar);
+        if ((bft_unicode_flags(scalar) & form->changing) == 0) {
+            at += bytes;
+            continue;
+        }
+        BFT_TRY(put_unchanged(err, form, text + start, at - start, out));
+        BFT_TRY(put_wide(err, form, scalar, out));
+        start = at += bytes;
+    }
+    *taken = at;
+    return put_unchanged(err, form, text + start, at - start, out);
 }
 
 /* A run of ASCII. Characters that are dropped don't end a run of combining marks, so those in front go first. */
@@ -156,15 +187,13 @@ bft_status bft_normalize(bft_error *err, const bft_normal_form *form, const char
     bft_buffer_clear(&out->text);
     out->waiting_count = 0; /* a failed call may have left some */
     for (size_t i = 0; i < length;) {
-        size_t start = i;
+        size_t start = i, wide;
         while (i < length && (unsigned char)text[i] < 0x80) {
             i++;
         }
         BFT_TRY(put_ascii_run(err, form, text + start, i - start, out));
-        for (uint32_t scalar; i < length && (unsigned char)text[i] >= 0x80;) {
-            i += bft_unicode_next(text + i, &scalar);
-            BFT_TRY(put_wide(err, form, scalar, out));
-        }
+        BFT_TRY(put_wide_run(err, form, text + i, length - i, out, &wide));
+        i += wide;
     }
     return release(err, form, out);
 }

@@ -8,6 +8,7 @@
 /* A normalizer with what it does to each ASCII character worked out. */
 typedef struct bft_normal_form {
     bft_normalizer steps;
+    uint8_t changing;         /* flags of characters outside ASCII that may not be their own normal form */
     unsigned char ascii[128]; /* the character's normal form, or BFT_ASCII_DROPPED */
 } bft_normal_form;
 

@@ -62,7 +62,9 @@ bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char 
 /* All but max_length from tokenizer.json, parsed; `size` is that of the file, `json` must stay. */
 bft_status bft_recipe_read_json(bft_error *err, bft_recipe *recipe, json_t *json, size_t size);
 
-/* A special or added token as configurations write it: {"content": …, "lstrip": …, …}; a missing setting is false. */
-bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const json_t *json, bft_added_token *token);
+/* An added token as configurations write it: {"content": "a", "lstrip": true, ...}. What isn't said is false, but
+ * `normalized`, which is then true of tokens that aren't special. `special`: it is, whatever is said. */
+bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const json_t *json, bool special,
+                                 bft_added_token *token);
 
 #endif

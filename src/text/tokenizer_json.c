@@ -165,7 +165,8 @@ static bft_status read_model(bft_error *err, bft_recipe *recipe, json_t *json, s
     return read_vocabulary(err, recipe, vocab, size);
 }
 
-bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const json_t *json, bft_added_token *token) {
+bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const json_t *json, bool special,
+                                 bft_added_token *token) {
     struct {
         const char *name;
         bool *flag;
@@ -183,6 +184,10 @@ bft_status bft_recipe_read_token(bft_error *err, const bft_recipe *recipe, const
             BFT_TRY(get_flag(err, recipe, json, settings[i].name, settings[i].flag));
         }
     }
+    token->special |= special;
+    if (json_object_get(json, "normalized") == NULL) {
+        token->normalized = !token->special;
+    }
     return BFT_OK;
 }
 
@@ -198,7 +203,7 @@ bft_status bft_recipe_read_json(bft_error *err, bft_recipe *recipe, json_t *json
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
         bft_added_token token;
-        BFT_TRY(bft_recipe_read_token(err, recipe, json_array_get(list, i), &token));
+        BFT_TRY(bft_recipe_read_token(err, recipe, json_array_get(list, i), false, &token));
         BFT_TRY(bft_recipe_add(err, recipe, token));
     }
     return BFT_OK;

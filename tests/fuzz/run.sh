@@ -11,9 +11,11 @@ libraries="$(pkg-config --libs yaml-0.1 zlib libutf8proc jansson) -ldl -lm -pthr
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     mkdir -p "$build/corpus/$name"
+    seeds=tests/fuzz/seeds/$name
+    [ -d "$seeds" ] || seeds=tests/fixtures/weights
     # shellcheck disable=SC2086
     clang -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -I. -O1 -g -fsanitize=fuzzer,address,undefined \
         -fno-sanitize-recover=undefined -o "$build/$name" "$source" "$build/libbertft.a" $libraries
     "$build/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2000 -print_final_stats=1 \
-        "$build/corpus/$name" tests/fixtures/weights
+        "$build/corpus/$name" "$seeds"
 done

@@ -10,7 +10,8 @@ python=build/parity-venv/bin/python
 $python tests/parity/weights.py "$build/tests/weights_dump"
 $python tests/parity/csv_rows.py "$build/tests/csv_dump"
 $python tests/parity/config.py "$build/tests/config_probe" 5000
-if [ -d ../shared/data/vocab ]; then
-    $python tests/parity/tokenizer.py --shared ../shared --program "$build/tests/tokenize_stream" --quick
-fi
+vocabularies= # real ones where they are there, else that of checkpoints/mini-ru
+[ ! -d ../shared/data/vocab ] || vocabularies="--shared ../shared"
+# shellcheck disable=SC2086
+$python tests/parity/tokenizer.py $vocabularies --program "$build/tests/tokenize_stream" --quick
 $python tests/parity/models.py --build "$build"

@@ -15,7 +15,7 @@
 
 static int fail(const bft_error *err) {
     fprintf(stderr, "tokenize_stream: %s\n", err->message);
-    return err->status;
+    return (int)err->status;
 }
 
 static bool read_word(uint32_t *word) {
