@@ -14,4 +14,3 @@ vocabularies= # real ones where they are there, else that of checkpoints/mini-ru
 [ ! -d ../shared/data/vocab ] || vocabularies="--shared ../shared"
 # shellcheck disable=SC2086
 $python tests/parity/tokenizer.py $vocabularies --program "$build/tests/tokenize_stream" --quick
-$python tests/parity/models.py --build "$build"
