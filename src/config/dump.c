@@ -6,14 +6,15 @@
 #include <ctype.h>
 #include <string.h>
 
-/* What YAML can't hold as it is: control characters, line breaks of any kind, the byte order mark and non-characters. */
+/* What YAML can't hold as it is: control characters, line breaks of any kind, the byte order mark and
+ * non-characters. */
 static bool needs_escape(uint32_t c) {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE ||
            c == 0xFFFF;
 }
 
-/* Whether a string can stand without quotes, in a flow list too, and be read as that string. A digit at the start is quoted: other
- * readers of YAML see dates. */
+/* Whether a string can stand without quotes, in a flow list too, and be read as that string. A digit at the start
+ * is quoted: other readers of YAML see dates. */
 static bool is_plain(const char *text) {
     size_t length = strlen(text);
     for (size_t at = 0; at < length;) {

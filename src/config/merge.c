@@ -1,11 +1,12 @@
-/* merge.c: YAML files and KEY VALUE pairs over a configuration. A merge works on a copy of the values and replaces them only when
- * all of it has succeeded. */
+/* merge.c: YAML files and KEY VALUE pairs over a configuration. A merge works on a copy of the values and
+ * replaces them only when all of it has succeeded. */
 #include "base/file.h"
 #include "base/utf8.h"
 #include "config/store.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     FILE_LIMIT = 1 << 20, /* bytes of a configuration file */
@@ -49,7 +50,7 @@ typedef struct merge {
 /* The files that lead to the one being read, the nearest first. */
 typedef struct chain {
     const struct chain *parent;
-    const char *real_path;
+    struct stat identity; /* device and inode: the same file by any path */
     size_t depth;
 } chain;
 
@@ -164,11 +165,10 @@ static bft_status merge_base(merge *m, const char *file, const bft_node *node, c
     }
     bft_buffer_free(&path);
     BFT_TRY(status);
-    for (const chain *link = files; link != NULL; link = link->parent) {
-        char *real = realpath(copy, NULL);
-        bool cycle = real != NULL && strcmp(real, link->real_path) == 0;
-        free(real);
-        if (cycle) {
+    struct stat info = {0};
+    bool found = stat(copy, &info) == 0;
+    for (const chain *link = files; found && link != NULL; link = link->parent) {
+        if (info.st_dev == link->identity.st_dev && info.st_ino == link->identity.st_ino) {
             return bft_error_set(m->err, BFT_BAD, "%s:%zu: _BASE_ %s leads back to itself", file, node->line, copy);
         }
     }
@@ -225,14 +225,10 @@ static bft_status merge_path(merge *m, const char *path, const chain *parent) {
                              root->line);
     }
     chain files = {.parent = parent, .depth = parent == NULL ? 1 : parent->depth + 1};
-    char *real = realpath(path, NULL);
-    if (real == NULL) {
-        return bft_error_errno(m->err, BFT_BAD, "%s: cannot find its real path", path);
+    if (stat(path, &files.identity) != 0) {
+        return bft_error_errno(m->err, BFT_BAD, "%s: cannot be found any more", path);
     }
-    files.real_path = real;
-    status = merge_bases(m, path, root, &files);
-    free(real);
-    BFT_TRY(status);
+    BFT_TRY(merge_bases(m, path, root, &files));
     return merge_entries(m, path, "", root);
 }
 

@@ -1,4 +1,5 @@
-/* names.c: looking up configuration keys, guessing what a misspelt one was meant to be, and describing a key's values. */
+/* names.c: looking up configuration keys, guessing what a misspelt one was meant to be, and describing a key's
+ * values. */
 #include "config/schema.h"
 
 #include "base/distance.h"

@@ -28,7 +28,8 @@ enum { BFT_NODE_DEPTH = 16 }; /* deepest nesting, more than any configuration ha
 bft_status bft_node_create(bft_error *err, bft_arena *arena, unsigned type, size_t line, bft_node **out);
 void bft_node_append(bft_node *parent, bft_node *child); /* counts are the caller's */
 
-/* Gives an unquoted scalar `node->text` its type and value: PyYAML's YAML 1.1 rules, else Python's numbers, else a string. */
+/* Gives an unquoted scalar `node->text` its type and value: PyYAML's YAML 1.1 rules, else Python's numbers, else
+ * a string. */
 void bft_node_resolve(bft_node *node);
 
 /* Reads a Python number without a sign at the start of `text`; returns its length, 0 where none is. */

@@ -1,5 +1,6 @@
-/* python.c: Python literals, as ast.literal_eval reads them: None, True, numbers, strings, lists, tuples (read as lists) and dicts.
- * Left out, and so no literals here: bytes, sets, complex numbers, the ellipsis, \N{...}, NULs and lone surrogates. */
+/* python.c: Python literals, as ast.literal_eval reads them: None, True, numbers, strings, lists, tuples (read as
+ * lists) and dicts. Left out, and so no literals here: bytes, sets, complex numbers, the ellipsis, \N{...}, NULs
+ * and lone surrogates. */
 #include "config/node.h"
 #include "config/schema.h"
 
@@ -17,7 +18,8 @@ typedef struct reader {
     bft_buffer string; /* the string literal that is being read */
 } reader;
 
-/* Every reading function leaves *out NULL where the text is no literal; a status other than BFT_OK means out of memory. */
+/* Every reading function leaves *out NULL where the text is no literal; a status other than BFT_OK means out of
+ * memory. */
 static bft_status read_value(reader *r, bft_node **out);
 
 /* Blanks and comments; inside brackets, ends of lines too. */
@@ -191,8 +193,8 @@ static bft_status read_word(reader *r, bft_node **out) {
     return BFT_OK;
 }
 
-/* The rest of a list or tuple up to `close` ('\0': a tuple without parentheses, up to the end of the text). A parenthesis around
- * one value and no comma is just that value. */
+/* The rest of a list or tuple up to `close` ('\0': a tuple without parentheses, up to the end of the text). A
+ * parenthesis around one value and no comma is just that value. */
 static bft_status read_items(reader *r, char close, bft_node *list, bft_node **out) {
     bool comma = true;
     for (;;) {

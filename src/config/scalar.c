@@ -1,5 +1,6 @@
-/* scalar.c: what an unquoted scalar means. First YAML 1.1 as PyYAML's safe_load reads it (yes and off are bools, 017 is octal,
- * 1:30 is sexagesimal), then the numbers that only Python knows (1e-5, 0o17, -.5), which YACS decodes in a second step. */
+/* scalar.c: what an unquoted scalar means. First YAML 1.1 as PyYAML's safe_load reads it (yes and off are bools,
+ * 017 is octal, 1:30 is sexagesimal), then the numbers that only Python knows (1e-5, 0o17, -.5), which YACS
+ * decodes in a second step. */
 #include "config/node.h"
 #include "config/schema.h"
 

@@ -26,8 +26,7 @@ typedef struct bft_key {
     unsigned types;
     const char *preset;  /* the default, a literal as in a KEY VALUE pair */
     const char *choices; /* "a|b|c": allowed strings; of a key that takes lists only, allowed items. NULL: any */
-    const char *
-        range; /* "[0, 1)": an interval for numbers, items of lists included; "[0, 1) x 2": exactly two items. NULL: any */
+    const char *range;   /* an interval for numbers, items included; "[0, 1) x 2": two items. NULL: any finite */
     const char *doc;
 } bft_key;
 

@@ -146,8 +146,8 @@ static bft_status copy_name(const check *c, const bft_node *node, const char **o
     return BFT_OK;
 }
 
-/* Items of a list of strings are taken as written: [yes, 0] is "yes" and "0". Where the key takes lists only, its choices and
- * its range are those of the items. */
+/* Items of a list of strings are taken as written: [yes, 0] is "yes" and "0". Where the key takes lists only, its
+ * choices and its range are those of the items. */
 static bft_status list_value(const check *c, const bft_node *node, bft_value *out) {
     bool checked = c->key->choices != NULL && (c->key->types & BFT_TYPE_STRING) == 0;
     size_t i = 0;

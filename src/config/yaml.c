@@ -1,5 +1,5 @@
-/* yaml.c: libyaml's events to a tree of nodes, within limits. Anchors, aliases, merge keys, foreign tags and several documents
- * are refused: a configuration needs none of them, and a bomb is built of them. */
+/* yaml.c: libyaml's events to a tree of nodes, within limits. Anchors, aliases, merge keys, foreign tags and
+ * several documents are refused: a configuration needs none of them, and a bomb is built of them. */
 #include "config/node.h"
 #include "config/schema.h"
 

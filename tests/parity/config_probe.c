@@ -1,8 +1,9 @@
-/* config_probe.c: a line in is a JSON string, a configuration value as it is written; a line out says what it means to us: as the
- * value of a key in a YAML file, as the value of a KEY VALUE pair, and whether keys of each type take it, in either place.
+/* config_probe.c: a line in is a JSON string, a configuration value as it is written; a line out says what it
+ * means to us: as the value of a key in a YAML file, as the value of a KEY VALUE pair, and whether keys of each
+ * type take it, in either place.
  *
- * A value is null, {"b": bool}, {"i": "12"}, {"f": "0x1p-1"}, {"s": "text"}, {"l": [...]}, {"m": [key, value, ...]}, {"big": true}
- * (an int beyond 64 bits) or {"error": "..."}. */
+ * A value is null, {"b": bool}, {"i": "12"}, {"f": "0x1p-1"}, {"s": "text"}, {"l": [...]}, {"m": [key, value,
+ * ...]}, {"big": true} (an int beyond 64 bits) or {"error": "..."}. */
 #include "base/lines.h"
 #include "config/store.h"
 
