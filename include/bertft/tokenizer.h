@@ -20,7 +20,7 @@ typedef struct bft_normalizer {
  * tokenizer_config.json; its truncation and padding blocks are ignored; unknown components are refused by name. */
 bft_status bft_tokenizer_open(bft_error *err, bft_tokenizer **out, const char *folder);
 
-/* From a vocab.txt alone. */
+/* From a vocab.txt alone. Special tokens that it lacks get ids behind it, as in transformers; [UNK] must be there. */
 bft_status bft_tokenizer_from_vocab(bft_error *err, bft_tokenizer **out, const char *path, bft_normalizer normalizer);
 void bft_tokenizer_destroy(bft_tokenizer *tokenizer); /* NULL is fine */
 

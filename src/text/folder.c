@@ -19,12 +19,14 @@ typedef struct folder {
     json_t *tokenizer, *config, *map, *added; /* NULL where there is no such file */
 } folder;
 
+/* In the order in which transformers adds them; BFT_ROLES where BERT has no use for one. */
 static const struct {
     const char *key;
-    bft_role role;  /* BFT_ROLES: none that BERT uses */
-} named_tokens[] = {/* in the order in which transformers adds them */
-                    {"bos_token", BFT_ROLES}, {"eos_token", BFT_ROLES}, {"unk_token", BFT_UNK},  {"sep_token", BFT_SEP},
-                    {"pad_token", BFT_PAD},   {"cls_token", BFT_CLS},   {"mask_token", BFT_MASK}};
+    bft_role role;
+} named_tokens[] = {
+    {"bos_token", BFT_ROLES}, {"eos_token", BFT_ROLES}, {"unk_token", BFT_UNK},   {"sep_token", BFT_SEP},
+    {"pad_token", BFT_PAD},   {"cls_token", BFT_CLS},   {"mask_token", BFT_MASK},
+};
 enum { NAMED_TOKENS = sizeof named_tokens / sizeof *named_tokens };
 
 static void close_folder(folder *files) {
@@ -41,7 +43,7 @@ static bft_status read_settings(bft_error *err, folder *files, const char *where
     return bft_file_exists(files->path.data) ? bft_json_read_reals(err, files->path.data, SETTINGS_LIMIT, out) : BFT_OK;
 }
 
-/* A setting that is true, false or, where `null` allows it, null or missing, which leave *out. */
+/* A setting that is true or false; null and missing leave *out as it is. */
 static bft_status read_flag(bft_error *err, const folder *files, const char *where, const char *key, bool *out) {
     const json_t *flag = json_object_get(files->config, key);
     if (flag == NULL || json_is_null(flag)) {

@@ -73,7 +73,7 @@ static bft_status release(bft_error *err, const bft_normal_form *form, bft_norma
     return BFT_OK;
 }
 
-static bft_status wait(bft_error *err, bft_normal_text *out, uint32_t scalar) {
+static bft_status hold_back(bft_error *err, bft_normal_text *out, uint32_t scalar) {
     if (out->waiting_count == out->waiting_capacity) {
         size_t capacity = out->waiting_capacity == 0 ? 16 : 2 * out->waiting_capacity;
         uint32_t *grown = realloc(out->waiting, capacity * sizeof *grown);
@@ -91,7 +91,7 @@ static bft_status wait(bft_error *err, bft_normal_text *out, uint32_t scalar) {
 static bft_status put_stripped(bft_error *err, const bft_normal_form *form, uint32_t scalar, bft_normal_text *out) {
     bool mark = (bft_unicode_flags(scalar) & BFT_MARK) != 0;
     if (combining_class(scalar) != 0) {
-        return mark ? BFT_OK : wait(err, out, scalar);
+        return mark ? BFT_OK : hold_back(err, out, scalar);
     }
     BFT_TRY(release(err, form, out));
     return mark ? BFT_OK : put_lowered(err, form, scalar, out);
@@ -121,22 +121,22 @@ static bft_status put_unchanged(bft_error *err, const bft_normal_form *form, con
     return bft_buffer_append(err, &out->text, text, length);
 }
 
-static bft_status put_ascii(bft_error *err, const bft_normal_form *form, char c, bft_normal_text *out) {
-    return put_unchanged(err, form, &c, 1, out);
+static bft_status put_space(bft_error *err, const bft_normal_form *form, bft_normal_text *out) {
+    return put_unchanged(err, form, " ", 1, out);
 }
 
 /* A character outside ASCII that some step may change. */
 static bft_status put_wide(bft_error *err, const bft_normal_form *form, uint32_t scalar, bft_normal_text *out) {
     uint8_t flags = bft_unicode_flags(scalar);
     if (form->steps.clean_text && (flags & (BFT_DROP | BFT_SPACE)) != 0) {
-        return (flags & BFT_DROP) != 0 ? BFT_OK : put_ascii(err, form, ' ', out);
+        return (flags & BFT_DROP) != 0 ? BFT_OK : put_space(err, form, out);
     }
     bool apart = form->steps.chinese_chars && (flags & BFT_CHINESE) != 0;
     if (apart) {
-        BFT_TRY(put_ascii(err, form, ' ', out));
+        BFT_TRY(put_space(err, form, out));
     }
     BFT_TRY(form->steps.strip_accents ? put_decomposed(err, form, scalar, out) : put_lowered(err, form, scalar, out));
-    return apart ? put_ascii(err, form, ' ', out) : BFT_OK;
+    return apart ? put_space(err, form, out) : BFT_OK;
 }
 
 /* A run of characters outside ASCII, which goes on where the next character is ASCII; *taken is its length. Most

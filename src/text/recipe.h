@@ -6,8 +6,6 @@
 #include "bertft/tokenizer.h"
 #include "base/json.h"
 
-#include <limits.h>
-
 enum { BFT_TOKENIZER_FILE_LIMIT = 256 << 20 }; /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
 #define BFT_NO_ID UINT32_MAX
 
