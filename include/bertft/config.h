@@ -31,7 +31,6 @@ double bft_config_float(const bft_config *config, const char *key);
 /* Of a key that also takes a bool or an int, those as text: DATA.HEADER gives "auto", "true" or "false",
  * DATA.TEXT "text" or "0". "" when unset or a list, so that it tells a path from a list with one path. */
 const char *bft_config_string(const bft_config *config, const char *key);
-bool bft_config_is_int(const bft_config *config, const char *key); /* of a key that takes a name or an int: DATA.TEXT */
 
 /* List keys, and keys that take a string or a list (a single string is a list of one); empty where the key holds
  * null, and where LOSS.CLASS_WEIGHTS is auto. Items are strings as written. */

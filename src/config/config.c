@@ -84,10 +84,6 @@ const char *bft_config_string(const bft_config *config, const char *key) {
     return get(config, key, BFT_TYPE_STRING)->text;
 }
 
-bool bft_config_is_int(const bft_config *config, const char *key) {
-    return get(config, key, BFT_TYPE_INT)->type == BFT_TYPE_INT;
-}
-
 size_t bft_config_list_size(const bft_config *config, const char *key) {
     return get(config, key, BFT_TYPE_LIST | BFT_TYPE_NUMBERS)->count;
 }

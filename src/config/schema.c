@@ -67,7 +67,6 @@ const bft_key bft_schema[] = {
     {"TRAIN.EVAL_EVERY", INT, "0", NULL, "[0, 1e12]", "Steps between evaluations; 0: every epoch."},
     {"TRAIN.SAVE_EVERY", INT, "0", NULL, "[0, 1e12]", "Steps between checkpoints; 0: every epoch."},
     {"TRAIN.LOG_EVERY", INT, "10", NULL, "[1, 1e12]", "Steps between lines of metrics.jsonl."},
-    {"TRAIN.EVAL_BATCH_SIZE", INT, "64", NULL, "[1, 65536]", "Texts a batch in evaluation."},
     {"TRAIN.METRIC", STRING, "auto", "auto|" METRICS, NULL,
      "Chooses the best model and stops early; auto: f1_macro, and mse for regression."},
     {"TRAIN.PATIENCE", INT, "0", NULL, "[0, 1e12]",

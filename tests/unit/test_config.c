@@ -96,8 +96,7 @@ static void values_of_a_file(void **state) {
     assert_string_equal(bft_config_list_at(config, "DATA.TRAIN", 1), "b c.tsv");
     assert_int_equal(bft_config_list_size(config, "DATA.TEST"), 1);
     assert_string_equal(bft_config_string(config, "DATA.TEST"), "t.tsv");
-    assert_true(bft_config_is_int(config, "DATA.TEXT"));
-    assert_false(bft_config_is_int(config, "DATA.LABEL"));
+    assert_string_equal(bft_config_string(config, "DATA.TEXT"), "0");
     assert_string_equal(bft_config_string(config, "DATA.HEADER"), "false");
     assert_string_equal(bft_config_list_at(config, "DATA.LABELS", 0), "yes");
     assert_string_equal(bft_config_list_at(config, "DATA.LABELS", 3), "1e5");
