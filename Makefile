@@ -113,10 +113,14 @@ ubsan: ## the whole suite under UndefinedBehaviorSanitizer
 parity: all $(PROBES) ## compare with transformers, tokenizers and PyTorch (makes a virtual environment under build/)
 	sh tests/parity/run.sh $(BUILD)
 
+parity-full: all $(PROBES) ## the eleven models' shapes at full size against transformers (8 GB of memory, minutes)
+	sh tests/parity/setup.sh build/parity-venv
+	OMP_NUM_THREADS=2 build/parity-venv/bin/python tests/parity/models_full.py --build $(BUILD)
+
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all flags clean help tests test demo lint asan ubsan parity fuzz
+.PHONY: all flags clean help tests test demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
