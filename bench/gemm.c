@@ -16,7 +16,7 @@ static double now(void) {
 #define PEAK(name, isa, lanes, chains)                                                                                 \
     __attribute__((target(isa))) static double name(void) {                                                            \
         typedef float vector __attribute__((vector_size(4 * (lanes))));                                                \
-        enum { ROUNDS = 20000000 };                                                                                    \
+        enum { ROUNDS = 200000 };                                                                                      \
         vector sum[chains] = {{0}}, a = {0.5f};                                                                        \
         double start = now();                                                                                          \
         for (int i = 0; i < ROUNDS; i++) {                                                                             \
@@ -31,7 +31,14 @@ PEAK(peak_avx2, "avx2,fma", 8, 12)
 PEAK(peak_avx512, "avx512f", 16, 24)
 
 static double peak(void) {
-    return __builtin_cpu_supports("avx512f") ? peak_avx512() : __builtin_cpu_supports("fma") ? peak_avx2() : 0;
+    double best = 0;
+    for (int i = 0; i < 200; i++) {
+        double one = __builtin_cpu_supports("avx512f") ? peak_avx512()
+                     : __builtin_cpu_supports("fma")   ? peak_avx2()
+                                                       : 0;
+        best = one > best ? one : best;
+    }
+    return best;
 }
 
 typedef struct setup {

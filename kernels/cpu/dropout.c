@@ -1,25 +1,53 @@
-/* dropout.c: dropout's factors, Philox4x32-10 for many counters at once: the same bits as bft_philox_block. */
+/* dropout.c: dropout's factors, Philox4x32-10 for LANES counters at once: the same bits as bft_philox_block. */
 #include "kernels/cpu/gemm.h"
 
-enum { BLOCKS = TILE_COLUMNS }; /* counters at a time; the loops over them are left to the compiler's vectoriser */
+/* ---- Philox ---- */
 
 typedef struct counters {
-    uint32_t word[4][BLOCKS];
+    vu word[4];
 } counters;
 
-static void philox(counters *c, uint64_t key) {
+/* Ten rounds on every other counter, each in the lower half of a 64-bit lane, so that a product fits. The upper halves
+ * fill with what doesn't matter: a product reads the lower ones only. */
+VECTOR_INLINE void philox_half(vq word[4], uint64_t key) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < BLOCKS; i++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c->word[0][i], p1 = (uint64_t)0xCD9E8D57u * c->word[2][i];
-            c->word[0][i] = (uint32_t)(p1 >> 32) ^ c->word[1][i] ^ k0;
-            c->word[1][i] = (uint32_t)p1;
-            c->word[2][i] = (uint32_t)(p0 >> 32) ^ c->word[3][i] ^ k1;
-            c->word[3][i] = (uint32_t)p0;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+    UNROLLED
+    for (uint32_t round = 0; round < 10; round++) {
+        vq p0 = vq_multiply_low(word[0], 0xD2511F53u), p1 = vq_multiply_low(word[2], 0xCD9E8D57u);
+        word[0] = (p1 >> 32) ^ word[1] ^ (k0 + round * 0x9E3779B9u);
+        word[1] = p1;
+        word[2] = (p0 >> 32) ^ word[3] ^ (k1 + round * 0xBB67AE85u);
+        word[3] = p0;
     }
+}
+
+VECTOR_INLINE void philox(counters *c, uint64_t key) {
+    vq even[4], odd[4];
+    UNROLLED
+    for (int j = 0; j < 4; j++) {
+        even[j] = (vq)c->word[j]; /* as words lie in memory: little-endian, like every machine that this is built for */
+        odd[j] = (vq)c->word[j] >> 32;
+    }
+    philox_half(even, key);
+    philox_half(odd, key);
+    UNROLLED
+    for (int j = 0; j < 4; j++) {
+        c->word[j] = (vu)((even[j] & 0xFFFFFFFFu) | odd[j] << 32);
+    }
+}
+
+/* ---- Factors ---- */
+
+VECTOR_INLINE vu numbers_from(uint32_t first) {
+    vu v;
+    for (uint32_t i = 0; i < LANES; i++) {
+        v[i] = first + i;
+    }
+    return v;
+}
+
+static vu same(uint32_t x) {
+    return x + (vu){0};
 }
 
 static uint32_t place_of(const bft_dropout *dropout, uint32_t position) {
@@ -30,61 +58,63 @@ static float kept(const bft_dropout *dropout) {
     return (float)(1 / (1 - (double)dropout->rate));
 }
 
-/* `count` factors from `channel`, a multiple of 4, of one row. */
-static void row_factors(const bft_dropout *dropout, size_t row, size_t channel, size_t count, float *factors) {
-    uint32_t threshold = bft_dropout_threshold(dropout->rate), block = (uint32_t)channel / 4;
-    float keep = kept(dropout);
-    for (size_t done = 0; done < count; done += 4 * BLOCKS, block += BLOCKS) {
-        counters c;
-        for (uint32_t i = 0; i < BLOCKS; i++) {
-            c.word[0][i] = block + i;
-            c.word[1][i] = place_of(dropout, dropout->position[row]);
-            c.word[2][i] = dropout->sample[row];
-            c.word[3][i] = dropout->step;
-        }
-        philox(&c, dropout->seed);
-        float all[4 * BLOCKS];
-        for (int i = 0; i < BLOCKS; i++) {
-            for (int j = 0; j < 4; j++) {
-                all[4 * i + j] = c.word[j][i] < threshold ? 0 : keep;
-            }
-        }
-        memcpy(factors + done, all, size_min(4 * BLOCKS, count - done) * sizeof *all);
-    }
+/* What the word decides: 0 or `keep`. */
+VECTOR_INLINE vf factor_of(vu word, uint32_t threshold, float keep) {
+    return vf_select((vi)(word < threshold), (vf){0}, vf_set(keep));
 }
 
-void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t keys,
-                        float *factors) {
+/* 4 LANES factors of one row, from `channel`, a multiple of 4: the four words of a counter are neighbours. */
+static void row_factors(const bft_dropout *dropout, size_t row, size_t channel, float *factors) {
     uint32_t threshold = bft_dropout_threshold(dropout->rate);
-    float keep = kept(dropout);
-    for (size_t key = 0; key < keys; key += 4) {
-        counters c;
-        for (uint32_t i = 0; i < BLOCKS; i++) {
-            c.word[0][i] = (uint32_t)(head << 16 | key) / 4;
-            c.word[1][i] = place_of(dropout, ((uint32_t)query + i) & 0xFFFF); /* behind the queries: not used */
-            c.word[2][i] = dropout->sample[sequence];
-            c.word[3][i] = dropout->step;
-        }
-        philox(&c, dropout->seed);
-        for (int j = 0; j < 4; j++) {
-            for (int i = 0; i < BLOCKS; i++) {
-                factors[(key + (size_t)j) * BLOCKS + (size_t)i] = c.word[j][i] < threshold ? 0 : keep;
-            }
-        }
+    counters c = {{numbers_from((uint32_t)channel / 4), same(place_of(dropout, dropout->position[row])),
+                   same(dropout->sample[row]), same(dropout->step)}};
+    philox(&c, dropout->seed);
+    vf4 planes[4][LANES / 4];
+    UNROLLED
+    for (int j = 0; j < 4; j++) {
+        vf factor = factor_of(c.word[j], threshold, kept(dropout));
+        memcpy(planes[j], &factor, sizeof factor);
+    }
+    for (int i = 0; i < LANES / 4; i++) {
+        vf4 v[4] = {planes[0][i], planes[1][i], planes[2][i], planes[3][i]};
+        vf4_transpose(&v[0], &v[1], &v[2], &v[3]);
+        memcpy(factors + 16 * i, v, sizeof v);
     }
 }
 
 void CPU(dropout_add)(const bft_dropout *dropout, size_t row, size_t channels, const float *x, const float *residual,
                       float *y) {
-    float factors[4 * BLOCKS];
-    for (size_t start = 0; start < channels; start += 4 * BLOCKS) {
-        size_t count = size_min(4 * BLOCKS, channels - start);
+    float factors[4 * LANES];
+    for (size_t c = 0; c < channels; c += LANES) {
+        size_t some = channels - c, place = c % (4 * LANES);
+        vf value = vf_load_some(x + c, some);
         if (dropout->rate > 0) {
-            row_factors(dropout, row, start, count, factors);
+            if (place == 0) {
+                row_factors(dropout, row, c, factors);
+            }
+            value *= vf_load(factors + place);
         }
-        for (size_t c = 0; c < count; c++) {
-            float value = dropout->rate > 0 ? x[start + c] * factors[c] : x[start + c];
-            y[start + c] = residual == NULL ? value : value + residual[start + c];
+        if (residual != NULL) {
+            value += vf_load_some(residual + c, some);
+        }
+        vf_store_some(y + c, value, some);
+    }
+}
+
+/* The lanes are queries; the four words of a counter are four keys. */
+void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t keys,
+                        float *factors) {
+    uint32_t threshold = bft_dropout_threshold(dropout->rate);
+    float keep = kept(dropout);
+    for (size_t key = 0; key < keys; key += 4) {
+        for (size_t column = 0; column < TILE_COLUMNS; column += LANES) {
+            counters c = {{same((uint32_t)(head << 16 | key) / 4),
+                           numbers_from(place_of(dropout, (uint32_t)(query + column))), same(dropout->sample[sequence]),
+                           same(dropout->step)}};
+            philox(&c, dropout->seed);
+            for (size_t j = 0; j < 4; j++) {
+                vf_store(factors + (key + j) * TILE_COLUMNS + column, factor_of(c.word[j], threshold, keep));
+            }
         }
     }
 }

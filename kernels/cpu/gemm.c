@@ -94,55 +94,79 @@ void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
 
 /* ---- The epilogue: from the tile to C ---- */
 
-static vf tanh_of(vf x) {
-    for (int i = 0; i < LANES; i++) {
-        x[i] = tanhf(x[i]);
-    }
-    return x;
+/* GELU is x (1 - Q(x)) for x >= 0 and x Q(-x) below: max(x, 0) - |x| Q(|x|). */
+static vf gelu(vf x, vf *slope) {
+    const vf zero = {0};
+    vf bell, tail = vf_normal_tail(vf_abs(x), &bell);
+    *slope = vf_select(x < zero, tail, 1.0f - tail) + x * bell * 0.398942280f;
+    return vf_max(x, zero) - vf_abs(x) * tail;
 }
 
-/* x -> f(x), and f'(x) into *slope. GELU is x (1 - Q(x)) for x >= 0 and x Q(-x) below: max(x, 0) - |x| Q(|x|). */
-static inline vf activate(bft_activation activation, vf x, vf *slope) {
-    const vf zero = {0}, one = vf_set(1);
-    vf y, bell, tail;
+/* x -> f(x) over a whole tile, and f'(x) into slope. */
+static void activate(bft_activation activation, float *x, float *slope) {
+    vf rise = vf_set(1);
     switch (activation) {
     case BFT_GELU:
-        tail = vf_normal_tail(vf_abs(x), &bell);
-        *slope = vf_select(x < zero, tail, one - tail) + x * bell * 0.398942280f;
-        return vf_max(x, zero) - vf_abs(x) * tail;
+        for (size_t i = 0; i < TILE_SIZE; i += LANES) {
+            vf_store(x + i, gelu(vf_load(x + i), &rise));
+            vf_store(slope + i, rise);
+        }
+        break;
     case BFT_TANH:
-        y = tanh_of(x);
-        *slope = one - y * y;
-        return y;
+        for (size_t i = 0; i < TILE_SIZE; i++) {
+            x[i] = tanhf(x[i]);
+            slope[i] = 1 - x[i] * x[i];
+        }
+        break;
     case BFT_RELU:
-        *slope = vf_select(x > zero, one, zero);
-        return vf_max(x, zero);
+        for (size_t i = 0; i < TILE_SIZE; i++) {
+            slope[i] = x[i] > 0 ? 1 : 0;
+            x[i] = x[i] < 0 ? 0 : x[i];
+        }
+        break;
     case BFT_IDENTITY:
         break;
     }
-    *slope = one;
-    return x;
 }
 
-/* One row of a tile into the elements from `at` of C, of which `count` exist. */
-static inline void finish_row(const gemm *g, const float *tile, size_t at, size_t column, size_t count, bool add,
-                              bool last) {
+/* to = tile + more + bias, of which the last two may be NULL; `count` of the row's elements exist. */
+static void finish_row(const float *tile, const float *more, const float *bias, size_t count, float *to) {
     for (size_t c = 0; c < count; c += LANES) {
-        size_t some = count - c;
-        vf x = vf_load(tile + c), slope;
-        if (add) {
-            x += vf_load_some(g->c + at + c, some);
+        vf x = vf_load(tile + c);
+        if (more != NULL) {
+            x += vf_load_some(more + c, count - c);
         }
-        if (last && g->bias != NULL) {
-            x += vf_load_some(g->bias + column + c, some);
+        if (bias != NULL) {
+            x += vf_load_some(bias + c, count - c);
         }
-        if (last && g->activation != BFT_IDENTITY) {
-            x = activate(g->activation, x, &slope);
+        vf_store_some(to + c, x, count - c);
+    }
+}
+
+/* Which part of C a tile is: the first `rows` and `columns` of it exist. */
+typedef struct place {
+    size_t row, rows, column, columns;
+    bool add, last; /* C holds a part of the sum; the sum is complete with this tile */
+} place;
+
+static void finish_tile(const gemm *g, const place *at, float *tile) {
+    bool active = at->last && g->activation != BFT_IDENTITY;
+    float *c = g->c + at->row * g->n + at->column;
+    const float *bias = at->last && g->bias != NULL ? g->bias + at->column : NULL;
+    for (size_t r = 0; r < at->rows; r++) {
+        float *from = tile + r * TILE_COLUMNS, *to = c + r * g->n;
+        finish_row(from, at->add ? to : NULL, bias, at->columns, active ? from : to);
+    }
+    if (active) {
+        _Alignas(64) float slope[TILE_SIZE];
+        activate(g->activation, tile, slope);
+        for (size_t r = 0; r < at->rows; r++) {
+            size_t bytes = at->columns * sizeof *c, start = (at->row + r) * g->n + at->column;
+            memcpy(g->c + start, tile + r * TILE_COLUMNS, bytes);
             if (g->slope != NULL) {
-                vf_store_some(g->slope + at + c, slope, some);
+                memcpy(g->slope + start, slope + r * TILE_COLUMNS, bytes);
             }
         }
-        vf_store_some(g->c + at + c, x, some);
     }
 }
 
@@ -187,18 +211,18 @@ static void multiply_block(void *context, size_t unit, int thread) {
     const gemm *g = s->g;
     size_t row = unit / s->blocks * ROWS, rows = size_min(ROWS, g->m - row);
     size_t first = unit % s->blocks * s->columns, behind = size_min(first + s->columns, s->panels);
-    bool add = g->add || s->start > 0, last = s->start + s->depth == g->k;
+    place at = {.add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
     float *a = s->device->local[thread];
     _Alignas(64) float tile[TILE_SIZE];
     pack_a(s, row, rows, a);
     for (size_t panel = first; panel < behind; panel++) {
-        size_t column = panel * TILE_COLUMNS, count = size_min(TILE_COLUMNS, g->n - column);
+        at.column = panel * TILE_COLUMNS;
+        at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
-            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + column * s->depth, tile);
-            for (size_t i = r; i < size_min(r + TILE_ROWS, rows); i++) {
-                const float *from = tile + (i - r) * TILE_COLUMNS;
-                finish_row(g, from, (row + i) * g->n + column, column, count, add, last);
-            }
+            at.row = row + r;
+            at.rows = size_min(TILE_ROWS, rows - r);
+            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + at.column * s->depth, tile);
+            finish_tile(g, &at, tile);
         }
     }
 }
