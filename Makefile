@@ -14,6 +14,7 @@ MACHINE := $(shell uname -m)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 # ---- The library: all of src/ but main.c, and the kernels ----
 SRC     := $(filter-out src/cli/main.c,$(sort $(wildcard src/*/*.c)))
@@ -69,6 +70,8 @@ $(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/golden/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
 PROBES  := $(patsubst tests/parity/%.c,$(BUILD)/tests/%,$(wildcard tests/parity/*.c))
+
+$(BUILD)/tests/test_allocations: LDLIBS += $(foreach name,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(name))
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	@mkdir -p $(@D)

@@ -53,8 +53,8 @@ const bft_key bft_schema[] = {
     {"DATA.REGRESSION", BOOL, "False", NULL, NULL, "The label is a number to be predicted."},
     {"DATA.MAX_LENGTH", INT, "512", NULL, "[3, 1000000]",
      "Longest text in ids, special tokens included; the model's positions and tokenizer may set a lower limit."},
-    {"DATA.VALID_FRACTION", FLOAT, "0.1", NULL, "(0, 1)",
-     "The share of the training set that is split off, stratified, where VALID is null."},
+    {"DATA.VALID_FRACTION", FLOAT, "0.1", NULL, "[0, 1)",
+     "The share of the training set that is split off, stratified, where VALID is null; 0: no validation."},
     {"DATA.ON_BAD_ROW", STRING, "error", "error|skip", NULL, "skip: bad rows are counted, reported and left out."},
 
     {"TRAIN.EPOCHS", INT, "3", NULL, "[1, 1000000]", "Passes over the training set."},

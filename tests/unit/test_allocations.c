@@ -1,0 +1,116 @@
+/* test_allocations.c: no memory is asked for between the start and the end of a training step.
+ *
+ * The linker sends malloc and its kin of the whole program here (see the Makefile), where they are counted. */
+#include "bertft/train.h"
+#include "scratch.h"
+
+#include <stdatomic.h>
+
+static atomic_size_t allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __real_realloc(block, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __real_aligned_alloc(alignment, size);
+}
+
+typedef struct counts {
+    size_t after_first, steps;
+} counts;
+
+static void on_step(void *context, const bft_train_step *step) {
+    counts *c = context;
+    c->steps = (size_t)step->step;
+    if (step->step == 1) {
+        c->after_first = atomic_load(&allocations);
+    } else {
+        assert_int_equal(atomic_load(&allocations), c->after_first);
+    }
+}
+
+static void train(char *accumulate, char *dense) {
+    char *pairs[] = {"MODEL.WEIGHTS",
+                     "checkpoints/mini-ru",
+                     "DATA.TRAIN",
+                     "data/support-ru/train.tsv",
+                     "DATA.VALID_FRACTION",
+                     "0",
+                     "TRAIN.BATCH_SIZE",
+                     "8",
+                     "TRAIN.MAX_STEPS",
+                     "30",
+                     "TRAIN.LOG_EVERY",
+                     "1000",
+                     "TRAIN.SAVE_EVERY",
+                     "1000",
+                     "TRAIN.ACCUMULATE",
+                     accumulate,
+                     "OPTIM.DENSE_EMBEDDINGS",
+                     dense};
+    char folder[] = "/tmp/bertft-test-XXXXXX", command[64];
+    bft_error err = {0};
+    bft_config *config = NULL;
+    bft_backend backend;
+    bft_train_result result;
+    counts c = {0};
+    bft_train_events events = {.context = &c, .on_step = on_step};
+    assert_non_null(mkdtemp(folder));
+    char *output[] = {"OUTPUT_DIR", folder};
+    assert_int_equal(bft_config_create(&err, &config), BFT_OK);
+    assert_int_equal(bft_config_merge_pairs(&err, config, sizeof pairs / sizeof *pairs, pairs), BFT_OK);
+    assert_int_equal(bft_config_merge_pairs(&err, config, 2, output), BFT_OK);
+    assert_int_equal(bft_backend_open(&err, &backend, "auto", 2), BFT_OK);
+    if (bft_train(&err, config, backend, true, &events, &result) != BFT_OK) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(c.steps, 30);
+    assert_true(c.after_first > 0);
+    bft_backend_close(&backend);
+    bft_config_destroy(config);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void deferred(void **state) {
+    (void)state;
+    train("1", "False");
+}
+
+static void accumulated(void **state) {
+    (void)state;
+    train("3", "False");
+}
+
+static void dense(void **state) {
+    (void)state;
+    train("1", "True");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(deferred), cmocka_unit_test(accumulated),
+                                       cmocka_unit_test(dense)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
