@@ -24,10 +24,11 @@ bft_status bft_tokenizer_open(bft_error *err, bft_tokenizer **out, const char *f
 bft_status bft_tokenizer_from_vocab(bft_error *err, bft_tokenizer **out, const char *path, bft_normalizer normalizer);
 void bft_tokenizer_destroy(bft_tokenizer *tokenizer); /* NULL is fine */
 
-/* Ids of one text, or of a pair (second != NULL), special tokens included: [CLS] a [SEP], [CLS] a [SEP] b [SEP], cut to
- * `limit` ids (0: no limit) as tokenizers' longest_first truncation does. Texts are byte runs and may hold NULs; broken
- * UTF-8 is read as U+FFFD. types are 1 for b and its [SEP], else 0. The result lies in `scratch` until its next use: one
- * encoding a thread, created zeroed, freed by bft_encoding_free. A limit too small for the special tokens is an error. */
+/* Ids of one text, or of a pair (second != NULL), special tokens included: [CLS] a [SEP], [CLS] a [SEP] b [SEP], cut
+ * to `limit` ids (0: no limit) as tokenizers' longest_first truncation does. Texts are byte runs and may hold NULs;
+ * broken UTF-8 is read as U+FFFD. types are 1 for b and its [SEP], else 0. The result lies in `scratch` until its next
+ * use: one encoding a thread, created zeroed, freed by bft_encoding_free. A limit too small for the special tokens is
+ * an error. */
 typedef struct bft_encoding {
     uint32_t *ids;
     uint8_t *types;
