@@ -358,3 +358,20 @@ bft_status bft_file_write(bft_error *err, const char *path, const void *bytes, s
     }
     return bft_writer_commit(err, writer);
 }
+
+bft_status bft_file_copy(bft_error *err, const char *from, const char *to) {
+    bft_map map;
+    bft_writer *writer = NULL;
+    BFT_TRY(bft_map_open(err, &map, from));
+    bft_status status = bft_writer_open(err, &writer, to);
+    if (status == BFT_OK) {
+        status = bft_writer_write(err, writer, map.data, map.size);
+        if (status == BFT_OK) {
+            status = bft_writer_commit(err, writer);
+        } else {
+            bft_writer_discard(writer);
+        }
+    }
+    bft_map_close(&map);
+    return status;
+}

@@ -50,6 +50,9 @@ bft_status bft_writer_patch(bft_error *err, bft_writer *writer, uint64_t offset,
 bft_status bft_writer_commit(bft_error *err, bft_writer *writer);
 void bft_writer_discard(bft_writer *writer); /* removes the temporary; NULL is fine */
 
+/* Copies a regular file, of any size, in the same way. */
+bft_status bft_file_copy(bft_error *err, const char *from, const char *to);
+
 /* A whole small file in one call. */
 bft_status bft_file_write(bft_error *err, const char *path, const void *bytes, size_t length);
 

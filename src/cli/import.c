@@ -5,6 +5,7 @@
 #include "cli/convert.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "infer/sentence.h"
 
 static const char help[] =
     "usage: bertft import SRC DST\n"
@@ -25,6 +26,9 @@ bft_status bft_command_import(bft_error *err, int argc, char **argv) {
     bft_conversion conversion;
     BFT_TRY(bft_conversion_open(err, &conversion, arguments.words[0], target));
     bft_status status = bft_tokenizer_save(err, conversion.tokenizer, target);
+    if (status == BFT_OK) {
+        status = bft_sentence_copy(err, arguments.words[0], target);
+    }
     if (status == BFT_OK) {
         status = bft_model_save(err, conversion.model, target);
     }

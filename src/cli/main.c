@@ -78,6 +78,7 @@ static bft_status dispatch(bft_error *err, int argc, char **argv) {
 int main(int argc, char **argv) {
     setlocale(LC_CTYPE, "C.UTF-8");
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away shows as a failed write: EPIPE */
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit likewise: EFBIG */
     bft_map_guard_install();
     bft_error err = {0};
     bft_status status = dispatch(&err, argc, argv);

@@ -291,3 +291,72 @@ float *bft_sentence_apply(const bft_sentence *sentence, float *x, float *spare) 
     }
     return x;
 }
+
+/* ---- Copying ---- */
+
+static bft_status copy_file(bft_error *err, const char *from, const char *to, const char *name) {
+    bft_buffer source = {0}, target = {0};
+    bft_status status = bft_path_join(err, &source, from, name);
+    if (status == BFT_OK) {
+        status = bft_path_join(err, &target, to, name);
+    }
+    if (status == BFT_OK && bft_file_exists(source.data)) {
+        status = bft_file_copy(err, source.data, target.data);
+    }
+    bft_buffer_free(&source);
+    bft_buffer_free(&target);
+    return status;
+}
+
+/* The module in the folder itself is the encoder, which the caller writes. */
+static bft_status copy_module(bft_error *err, const char *from, const char *to, const json_t *module) {
+    static const char *const names[] = {"config.json", "model.safetensors", "pytorch_model.bin"};
+    const char *path = json_string_value(json_object_get(module, "path"));
+    if (path == NULL || *path == '\0') {
+        return BFT_OK;
+    }
+    bft_buffer source = {0}, target = {0};
+    bft_status status = module_folder(err, from, path, &source);
+    if (status == BFT_OK) {
+        status = module_folder(err, to, path, &target);
+    }
+    if (status == BFT_OK) {
+        status = bft_directory_create(err, target.data);
+    }
+    for (size_t i = 0; status == BFT_OK && i < sizeof names / sizeof *names; i++) {
+        status = copy_file(err, source.data, target.data, names[i]);
+    }
+    bft_buffer_free(&source);
+    bft_buffer_free(&target);
+    return status;
+}
+
+static bft_status copy_modules(bft_error *err, const char *from, const char *to, const bft_buffer *text) {
+    json_t *modules = NULL, *module;
+    size_t i;
+    BFT_TRY(bft_json_parse(err, "modules.json", 1, text->data, text->length, &modules));
+    bft_status status = BFT_OK;
+    json_array_foreach(modules, i, module) {
+        if (status == BFT_OK) {
+            status = copy_module(err, from, to, module);
+        }
+    }
+    json_decref(modules);
+    BFT_TRY(status);
+    BFT_TRY(copy_file(err, from, to, "sentence_bert_config.json"));
+    return copy_file(err, from, to, "modules.json");
+}
+
+bft_status bft_sentence_copy(bft_error *err, const char *from, const char *to) {
+    bft_buffer path = {0}, text = {0};
+    bft_status status = bft_path_join(err, &path, from, "modules.json");
+    if (status == BFT_OK && bft_file_exists(path.data)) {
+        status = bft_file_read(err, path.data, JSON_LIMIT, &text);
+        if (status == BFT_OK) {
+            status = copy_modules(err, from, to, &text);
+        }
+    }
+    bft_buffer_free(&path);
+    bft_buffer_free(&text);
+    return status;
+}

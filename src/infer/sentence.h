@@ -29,6 +29,10 @@ typedef struct bft_sentence {
 /* Reads FOLDER/modules.json and what it names; `channels` is the encoder's width. Modules and settings that we don't
  * have are refused by name. On failure nothing is left to free. */
 bft_status bft_sentence_open(bft_error *err, bft_sentence *sentence, const char *folder, size_t channels);
+
+/* Copies what makes a folder a sentence-transformers folder (modules.json and what it names) into another; nothing
+ * where there is no modules.json. */
+bft_status bft_sentence_copy(bft_error *err, const char *from, const char *to);
 void bft_sentence_free(bft_sentence *sentence); /* also fine on {0} */
 
 /* Takes one pooled vector through the stages; `x` and `spare` hold `widest` floats each and are overwritten. Returns

@@ -55,16 +55,11 @@ static bft_status save_checkpoint(bft_error *err, bft_trainer *t) {
     return bft_checkpoint_write(err, t->run.checkpoint, &t->progress, &t->optimizer, t->fingerprint);
 }
 
-static const char *plateau_metric(const bft_trainer *t) {
-    return bft_config_is_null(t->config, "SCHEDULER.METRIC") ? "loss"
-                                                             : bft_config_string(t->config, "SCHEDULER.METRIC");
-}
-
 /* Measures the validation set; a new best is saved at once. */
 static bft_status evaluate(bft_error *err, bft_trainer *t) {
     bft_progress *progress = &t->progress;
     BFT_TRY(bft_evaluate(err, t->session, &t->batch, t->valid, t->metrics));
-    bft_schedule_observe(&t->schedule, bft_metrics_value(t->metrics, plateau_metric(t)));
+    bft_schedule_observe(&t->schedule, bft_metrics_value(t->metrics, bft_schedule_metric(t->config)));
     double value = bft_metrics_value(t->metrics, t->metric);
     bool better = bft_metric_maximizes(t->metric) ? value > progress->best : value < progress->best;
     bool best = progress->best_step == 0 || better;

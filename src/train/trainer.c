@@ -97,6 +97,8 @@ static bft_status open_measures(bft_error *err, bft_trainer *t) {
         t->metric = problem == BFT_REGRESSION ? "mse" : "f1_macro";
     }
     BFT_TRY(bft_metrics_check(err, problem, t->metric, bft_config_origin(t->config, "TRAIN.METRIC")));
+    BFT_TRY(bft_metrics_check(err, problem, bft_schedule_metric(t->config),
+                              bft_config_origin(t->config, "SCHEDULER.METRIC")));
     return bft_metrics_create(err, &t->metrics, problem, bft_dataset_labels(t->train),
                               (size_t)bft_config_int(t->config, "EVAL.BINS"),
                               bft_config_float(t->config, "EVAL.THRESHOLD"));
