@@ -113,13 +113,14 @@ VECTOR_INLINE float vf_sum(vf v) {
     return part[0];
 }
 
-/* e^x to 1 ulp or so, for finite results; NaN stays NaN. x below -70 gives e^-70, 4e-31: beside a 1 it is nothing, and products
- * with it don't get subnormal, which processors compute slowly.
+/* e^x to 1 ulp or so for x <= 88, and e^88 above; NaN stays NaN. Below -87, where e^x nears the subnormal numbers, which
+ * processors compute slowly, it is 0.
  * x = n ln 2 + r with |r| <= ln 2 / 2, n by adding and taking away 1.5 * 2^23, ln 2 in two parts of which the first has few enough
  * bits for n * part to be exact; e^r by a polynomial with the least largest relative error (3e-9) among those that
  * start with 1 + r; 2^n by its exponent bits, which stand in the low bits of the sum. */
 VECTOR_INLINE vf vf_exp(vf x) {
-    x = vf_min(vf_max(x, vf_set(-70.0f)), vf_set(88.0f));
+    vi tiny = x < -87.0f;
+    x = vf_min(x, vf_set(88.0f));
     vf shifted = x * 0x1.715476p+0f + 0x1.8p23f;
     vf n = shifted - 0x1.8p23f;
     vf r = (x - n * 0x1.62ep-1f) - n * 0x1.0bfbe8p-15f;
@@ -130,13 +131,13 @@ VECTOR_INLINE vf vf_exp(vf x) {
     p = p * r + 0x1.fffffcp-2f;
     p = p * (r * r) + r;
     vf power = (vf)(((vu)shifted << 23) + 0x3F800000u);
-    return power + power * p;
+    return (vf)((vi)(power + power * p) & ~tiny);
 }
 
 /* The upper tail of the normal distribution, Q(t) = erfc(t / sqrt 2) / 2, for t >= 0, and e^(-t^2 / 2) into *bell.
  * Q(t) e^(t^2 / 2) falls smoothly from 1/2 to about 0.4 / t, which makes it nearly a polynomial in d = 0.3 t / (1 + 0.3 t), from 0 to
- * 1: interpolated in the ten Chebyshev points of 0 <= t <= 14, constant term set to 1/2. Beyond 11.8 the bell
- * stays at 4e-31. Written with d, which is small where Q is large, it loses least in rounding: 7.3e-8 at most. */
+ * 1: interpolated in the ten Chebyshev points of 0 <= t <= 14, constant term set to 1/2. Beyond 13.2 the bell
+ * is 0. Written with d, which is small where Q is large, it loses least in rounding: 7.3e-8 at most. */
 VECTOR_INLINE vf vf_normal_tail(vf t, vf *bell) {
     vf scaled = t * 0.3f;
     vf d = scaled / (scaled + 1.0f);
