@@ -92,12 +92,23 @@ $(BUILD)/tests/%: $(BUILD)/tests/parity/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
 
+$(BUILD)/bench/%: bench/%.c $(filter-out $(BUILD)/tests/%,$(OPS))
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -ffp-contract=fast -o $@ $^ -lm -pthread
+
 tests: $(UNIT) $(BUILD)/tests/ops ## build the tests
 
 test: all tests ## run all tests: unit, golden, op table, end to end
 	@set -e; for test in $(UNIT); do $$test; done
 	$(BUILD)/tests/ops
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
+
+wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2
+	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -Wno-psabi" build/wide/tests/ops
+	build/wide/tests/ops --backend cpu-avx2
+
+bench: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
+	$(BUILD)/bench/gemm
 
 demo: all ## fine-tune on the sample, evaluate, read the sample dialogues
 	$(BUILD)/bertft train configs/params.yaml --overwrite
@@ -123,7 +134,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all flags clean help tests test demo lint asan ubsan parity parity-full fuzz
+.PHONY: all flags clean help tests test wide bench demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
