@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { DEPTH = 384, ROWS = 48, UNITS_WANTED = 32, PANELS_LEAST = 4 };
+enum { DEPTH = 384, ROWS = 48, STRIP_SIZE = ROWS * TILE_COLUMNS, UNITS_WANTED = 32, PANELS_LEAST = 4 };
 _Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
 
 size_t CPU(gemm_scratch_bytes)(size_t n) {
@@ -20,12 +20,13 @@ size_t CPU(gemm_local_count)(void) {
 /* ---- Packing ---- */
 
 void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth) {
-    for (size_t k = 0; k < depth; k++) {
-        for (size_t c = 0; c < columns; c++) {
-            panel[k * width + c] = x[k * stride + c];
+    for (size_t k = 0; k < depth; k++, x += stride, panel += width) {
+        size_t c = 0;
+        for (; c + 4 <= columns; c += 4) {
+            memcpy(panel + c, x + c, 4 * sizeof *x);
         }
-        for (size_t c = columns; c < width; c++) {
-            panel[k * width + c] = 0;
+        for (; c < width; c++) {
+            panel[c] = c < columns ? x[c] : 0;
         }
     }
 }
@@ -92,7 +93,8 @@ void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
     }
 }
 
-/* ---- The epilogue: from the tile to C ---- */
+/* ---- The epilogue: a strip of tiles, (rows, TILE_COLUMNS), goes to C. It comes after the whole strip, since the chain of a GELU
+ * is long, and many of them side by side fill it. ---- */
 
 /* GELU is x (1 - Q(x)) for x >= 0 and x Q(-x) below: max(x, 0) - |x| Q(|x|). */
 static vf gelu(vf x, vf *slope) {
@@ -102,24 +104,24 @@ static vf gelu(vf x, vf *slope) {
     return vf_max(x, zero) - vf_abs(x) * tail;
 }
 
-/* x -> f(x) over a whole tile, and f'(x) into slope. */
-static void activate(bft_activation activation, float *x, float *slope) {
+/* x -> f(x), and f'(x) into slope; `count` is whole vectors. */
+static void activate(bft_activation activation, size_t count, float *x, float *slope) {
     vf rise = vf_set(1);
     switch (activation) {
     case BFT_GELU:
-        for (size_t i = 0; i < TILE_SIZE; i += LANES) {
+        for (size_t i = 0; i < count; i += LANES) {
             vf_store(x + i, gelu(vf_load(x + i), &rise));
             vf_store(slope + i, rise);
         }
         break;
     case BFT_TANH:
-        for (size_t i = 0; i < TILE_SIZE; i++) {
+        for (size_t i = 0; i < count; i++) {
             x[i] = tanhf(x[i]);
             slope[i] = 1 - x[i] * x[i];
         }
         break;
     case BFT_RELU:
-        for (size_t i = 0; i < TILE_SIZE; i++) {
+        for (size_t i = 0; i < count; i++) {
             slope[i] = x[i] > 0 ? 1 : 0;
             x[i] = x[i] < 0 ? 0 : x[i];
         }
@@ -129,10 +131,10 @@ static void activate(bft_activation activation, float *x, float *slope) {
     }
 }
 
-/* to = tile + more + bias, of which the last two may be NULL; `count` of the row's elements exist. */
-static void finish_row(const float *tile, const float *more, const float *bias, size_t count, float *to) {
+/* to = from + more + bias, of which the last two may be NULL; `count` of the row's elements exist. */
+static void finish_row(const float *from, const float *more, const float *bias, size_t count, float *to) {
     for (size_t c = 0; c < count; c += LANES) {
-        vf x = vf_load(tile + c);
+        vf x = vf_load(from + c);
         if (more != NULL) {
             x += vf_load_some(more + c, count - c);
         }
@@ -143,28 +145,28 @@ static void finish_row(const float *tile, const float *more, const float *bias, 
     }
 }
 
-/* Which part of C a tile is: the first `rows` and `columns` of it exist. */
+/* Which part of C a strip is. */
 typedef struct place {
     size_t row, rows, column, columns;
-    bool add, last; /* C holds a part of the sum; the sum is complete with this tile */
+    bool add, last; /* C holds a part of the sum; the sum is complete with this strip */
 } place;
 
-static void finish_tile(const gemm *g, const place *at, float *tile) {
+static void finish_strip(const gemm *g, const place *at, float *strip) {
     bool active = at->last && g->activation != BFT_IDENTITY;
     float *c = g->c + at->row * g->n + at->column;
     const float *bias = at->last && g->bias != NULL ? g->bias + at->column : NULL;
     for (size_t r = 0; r < at->rows; r++) {
-        float *from = tile + r * TILE_COLUMNS, *to = c + r * g->n;
+        float *from = strip + r * TILE_COLUMNS, *to = c + r * g->n;
         finish_row(from, at->add ? to : NULL, bias, at->columns, active ? from : to);
     }
     if (active) {
-        _Alignas(64) float slope[TILE_SIZE];
-        activate(g->activation, tile, slope);
+        _Alignas(64) float slope[STRIP_SIZE];
+        activate(g->activation, at->rows * TILE_COLUMNS, strip, slope);
         for (size_t r = 0; r < at->rows; r++) {
-            size_t bytes = at->columns * sizeof *c, start = (at->row + r) * g->n + at->column;
-            memcpy(g->c + start, tile + r * TILE_COLUMNS, bytes);
+            size_t start = (at->row + r) * g->n + at->column;
+            finish_row(strip + r * TILE_COLUMNS, NULL, NULL, at->columns, g->c + start);
             if (g->slope != NULL) {
-                memcpy(g->slope + start, slope + r * TILE_COLUMNS, bytes);
+                finish_row(slope + r * TILE_COLUMNS, NULL, NULL, at->columns, g->slope + start);
             }
         }
     }
@@ -211,19 +213,17 @@ static void multiply_block(void *context, size_t unit, int thread) {
     const gemm *g = s->g;
     size_t row = unit / s->blocks * ROWS, rows = size_min(ROWS, g->m - row);
     size_t first = unit % s->blocks * s->columns, behind = size_min(first + s->columns, s->panels);
-    place at = {.add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
+    place at = {.row = row, .rows = rows, .add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
     float *a = s->device->local[thread];
-    _Alignas(64) float tile[TILE_SIZE];
+    _Alignas(64) float strip[STRIP_SIZE];
     pack_a(s, row, rows, a);
     for (size_t panel = first; panel < behind; panel++) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
-            at.row = row + r;
-            at.rows = size_min(TILE_ROWS, rows - r);
-            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + at.column * s->depth, tile);
-            finish_tile(g, &at, tile);
+            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
         }
+        finish_strip(g, &at, strip);
     }
 }
 
