@@ -19,7 +19,8 @@ typedef struct bft_tensor {
     const char *name;
     bft_dtype dtype;
     size_t dimensions, shape[BFT_MAX_DIMENSIONS], count; /* count: product of the shape */
-    const void *data; /* contiguous, row-major; NULL for a tensor of another type than F32, F16, BF16 (ids, masks, doubles) */
+    const void
+        *data; /* contiguous, row-major; NULL for a tensor of another type than F32, F16, BF16 (ids, masks, doubles) */
     bool mapped; /* data points into the mapped file: costs no memory until read; else the file's owner holds a copy */
     const char *file; /* the path it came from, for error lines */
 } bft_tensor;
@@ -33,6 +34,10 @@ void bft_weights_close(bft_weights *weights); /* NULL is fine */
 size_t bft_weights_count(const bft_weights *weights);
 const bft_tensor *bft_weights_at(const bft_weights *weights, size_t index);       /* in the file's order */
 const bft_tensor *bft_weights_find(const bft_weights *weights, const char *name); /* NULL: there is none */
+
+/* Tells the system that values [first, first + count) of a mapped tensor, once read, won't be needed for a while: their
+ * pages no longer count as this process's memory. Reading them again is right, and slower. */
+void bft_tensor_release(const bft_tensor *tensor, size_t first, size_t count);
 
 /* Fails where a mapped file has shrunk since. Called before bulk reads. */
 bft_status bft_weights_check(bft_error *err, const bft_weights *weights);

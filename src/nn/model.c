@@ -135,6 +135,7 @@ static bft_status load_param(bft_error *err, bft_model *model, const char *folde
     }
     model->backend.ops->to_device(model->backend.device, tensor->dtype, tensor->data,
                                   bft_model_at(model, model->values, param->offset), param->count);
+    bft_tensor_release(tensor, 0, tensor->count);
     return check_finite(err, model, param, tensor);
 }
 

@@ -48,6 +48,7 @@ static bft_status write_table(bft_error *err, bft_saver *saver) {
         BFT_TRY(saver->reader.read(err, saver->reader.context, words, count, saver->rows));
         backend->ops->to_host(backend->device, saver->rows, saver->host, count * channels);
         BFT_TRY(bft_safetensors_write(err, saver->file, saver->host, count * channels));
+        bft_tensor_release(saver->model->table.base, at * channels, count * channels);
     }
     return BFT_OK;
 }

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* ---- Filling the set ---- */
 
@@ -186,4 +188,17 @@ const bft_tensor *bft_weights_find(const bft_weights *weights, const char *name)
         }
     }
     return NULL;
+}
+
+void bft_tensor_release(const bft_tensor *tensor, size_t first, size_t count) {
+    if (!tensor->mapped || count == 0) {
+        return;
+    }
+    size_t size = bft_dtype_size(tensor->dtype);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)tensor->data + first * size;
+    uintptr_t from = start / page * page,
+              to = (start + count * size) / page * page; /* the last page may be half read */
+    if (to > from) {
+        madvise((void *)from, to - from, MADV_DONTNEED); /* read-only and shared: nothing can be lost */
+    }
 }
