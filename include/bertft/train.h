@@ -38,6 +38,9 @@ typedef struct bft_train_result {
     bool early;                /* by TRAIN.PATIENCE */
 } bft_train_result;
 
+/* The metric that chooses the best: TRAIN.METRIC, or what its "auto" stands for. */
+const char *bft_train_metric(const bft_config *config);
+
 /* Trains into the configuration's OUTPUT_DIR. A folder that holds a run is refused unless `overwrite`. */
 bft_status bft_train(bft_error *err, const bft_config *config, bft_backend backend, bool overwrite,
                      const bft_train_events *events, bft_train_result *result);

@@ -32,7 +32,7 @@ static bft_status merge_frozen(bft_error *err, bft_config *config, const char *f
     return status;
 }
 
-static bft_status merge_arguments(bft_error *err, bft_config *config, const bft_arguments *arguments) {
+bft_status bft_folder_merge(bft_error *err, bft_config *config, const bft_arguments *arguments) {
     BFT_TRY(bft_config_merge_pairs(err, config, arguments->pair_words, arguments->pairs));
     if (arguments->device != NULL) {
         char *words[] = {"DEVICE.NAME", (char *)arguments->device};
@@ -57,7 +57,7 @@ bft_status bft_folder_configure(bft_error *err, bft_config **out, const char *fo
     bft_status status = folder != NULL ? merge_frozen(err, config, folder) : BFT_OK;
     if (status == BFT_OK) {
         bft_config_reset(config, "DEVICE.");
-        status = merge_arguments(err, config, arguments);
+        status = bft_folder_merge(err, config, arguments);
     }
     if (status != BFT_OK) {
         bft_config_destroy(config);

@@ -5,14 +5,13 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "bertft/train.h"
-#include "cli/options.h"
+#include "cli/folder.h"
 #include "cli/output.h"
 #include "train/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -102,24 +101,18 @@ static bft_status link_latest(bft_error *err, const char *run) {
 
 /* ---- The command ---- */
 
-static bft_status read_config(bft_error *err, bft_config *config, const bft_arguments *arguments, const char *resume) {
-    if (resume != NULL) {
-        bft_buffer path = {0};
-        bft_status status = bft_path_join(err, &path, resume, "config.yaml");
-        if (status == BFT_OK && !bft_file_exists(path.data)) {
-            status =
-                bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", resume);
-        }
-        if (status == BFT_OK) {
-            status = bft_config_merge_file(err, config, path.data);
-        }
-        bft_buffer_free(&path);
-        BFT_TRY(status);
-        bft_config_reset(config, "DEVICE.");
-        return BFT_OK;
+static bft_status merge_run(bft_error *err, bft_config *config, const char *run) {
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, run, "config.yaml");
+    if (status == BFT_OK && !bft_file_exists(path.data)) {
+        status = bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", run);
     }
-    BFT_TRY(bft_config_merge_file(err, config, arguments->words[0]));
-    return bft_config_merge_pairs(err, config, arguments->pair_words, arguments->pairs);
+    if (status == BFT_OK) {
+        status = bft_config_merge_file(err, config, path.data);
+    }
+    bft_buffer_free(&path);
+    bft_config_reset(config, "DEVICE.");
+    return status;
 }
 
 static bft_status say_end(bft_error *err, const char *run, const bft_train_result *result, const char *metric) {
@@ -137,14 +130,9 @@ static bft_status say_end(bft_error *err, const char *run, const bft_train_resul
     return BFT_OK;
 }
 
-static const char *metric_name(const bft_config *config) {
-    const char *name = bft_config_string(config, "TRAIN.METRIC");
-    return strcmp(name, "auto") != 0 ? name : bft_config_bool(config, "DATA.REGRESSION") ? "mse" : "f1_macro";
-}
-
 static bft_status run(bft_error *err, const bft_config *config, bft_backend backend, const char *resume,
                       bool overwrite) {
-    view v = {.metric = metric_name(config)};
+    view v = {.metric = bft_train_metric(config)};
     bft_train_events events = {.context = &v,
                                .on_start = show_start,
                                .on_step = show_step,
@@ -165,11 +153,10 @@ static bft_status run(bft_error *err, const bft_config *config, bft_backend back
 
 static bft_status with_config(bft_error *err, bft_config *config, const bft_arguments *arguments, const char *resume,
                               bool overwrite) {
-    BFT_TRY(read_config(err, config, arguments, resume));
-    const char *device = arguments->device != NULL ? arguments->device : bft_config_string(config, "DEVICE.NAME");
-    int threads = arguments->threads >= 0 ? arguments->threads : (int)bft_config_int(config, "DEVICE.THREADS");
+    BFT_TRY(resume != NULL ? merge_run(err, config, resume) : bft_config_merge_file(err, config, arguments->words[0]));
+    BFT_TRY(bft_folder_merge(err, config, arguments));
     bft_backend backend;
-    BFT_TRY(bft_backend_open(err, &backend, device, threads));
+    BFT_TRY(bft_folder_backend(err, &backend, config));
     bft_status status = run(err, config, backend, resume, overwrite);
     bft_backend_close(&backend);
     return status;

@@ -90,12 +90,14 @@ static bft_status count_steps(bft_error *err, bft_trainer *t) {
     return BFT_OK;
 }
 
+const char *bft_train_metric(const bft_config *config) {
+    const char *name = bft_config_string(config, "TRAIN.METRIC");
+    return strcmp(name, "auto") != 0 ? name : bft_config_bool(config, "DATA.REGRESSION") ? "mse" : "f1_macro";
+}
+
 static bft_status open_measures(bft_error *err, bft_trainer *t) {
     bft_problem problem = bft_dataset_problem(t->train);
-    t->metric = bft_config_string(t->config, "TRAIN.METRIC");
-    if (strcmp(t->metric, "auto") == 0) {
-        t->metric = problem == BFT_REGRESSION ? "mse" : "f1_macro";
-    }
+    t->metric = bft_train_metric(t->config);
     BFT_TRY(bft_metrics_check(err, problem, t->metric, bft_config_origin(t->config, "TRAIN.METRIC")));
     BFT_TRY(bft_metrics_check(err, problem, bft_schedule_metric(t->config),
                               bft_config_origin(t->config, "SCHEDULER.METRIC")));
