@@ -1,10 +1,13 @@
 /* info.c: `bertft info`: what is in a folder, or what this machine can do. */
 #include "cli/commands.h"
 
+#include "base/file.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "nn/network.h"
+#include "train/checkpoint.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <utf8proc.h>
 #include <zlib.h>
@@ -12,7 +15,8 @@
 static const char help[] =
     "usage: bertft info [PATH]\n"
     "\n"
-    "Tells what a model's or a run's folder holds; without PATH, what this machine can compute with.\n"
+    "Tells what the folder of a model or run holds, or a checkpoint; without PATH, what this machine can compute\n"
+    "with.\n"
     "\n"
     "  bertft info\n"
     "  bertft info checkpoints/latest\n";
@@ -62,6 +66,28 @@ static bft_status describe_model(bft_error *err, const bft_model *model, bft_buf
     return describe_labels(err, model, out);
 }
 
+static bft_status describe_checkpoint(bft_error *err, const char *path, bft_buffer *out) {
+    bft_checkpoint_summary summary;
+    BFT_TRY(bft_checkpoint_summarize(err, path, &summary));
+    const bft_progress *progress = &summary.progress;
+    BFT_TRY(bft_buffer_printf(err, out, "checkpoint     step %" PRIu64 "; %zu dense parameters, %zu trained rows\n",
+                              progress->step, summary.parameters, summary.live_rows));
+    return progress->best_step == 0 ? BFT_OK
+                                    : bft_buffer_printf(err, out, "best so far    %.4f at step %" PRIu64 "\n",
+                                                        progress->best, progress->best_step);
+}
+
+/* A run's folder has a checkpoint beside the model. */
+static bft_status describe_run(bft_error *err, const char *folder, bft_buffer *out) {
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, folder, "checkpoint/last");
+    if (status == BFT_OK && bft_file_exists(path.data)) {
+        status = describe_checkpoint(err, path.data, out);
+    }
+    bft_buffer_free(&path);
+    return status;
+}
+
 static bft_status describe_folder(bft_error *err, const char *folder, bft_buffer *out) {
     bft_backend backend;
     bft_model *model = NULL;
@@ -69,6 +95,9 @@ static bft_status describe_folder(bft_error *err, const char *folder, bft_buffer
     bft_status status = bft_model_open(err, &model, folder, backend);
     if (status == BFT_OK) {
         status = describe_model(err, model, out);
+    }
+    if (status == BFT_OK) {
+        status = describe_run(err, folder, out);
     }
     bft_model_destroy(model);
     bft_backend_close(&backend);

@@ -99,8 +99,8 @@ bft_status bft_checkpoint_write(bft_error *err, const char *path, const bft_prog
 
 /* ---- Reading: the whole file is checked first, then taken over ---- */
 
-static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer *o, uint64_t fingerprint,
-                        header *head) {
+/* A checkpoint of ours, whole. */
+static bft_status check_sum(bft_error *err, const bft_map *map, header *head) {
     uint32_t sum;
     if (map->size < sizeof *head + sizeof sum || memcmp(map->data, magic, sizeof magic) != 0) {
         return bft_error_set(err, BFT_BAD, "%s: is not a checkpoint of this version of bertft", map->path);
@@ -110,6 +110,23 @@ static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer 
     if ((uint32_t)crc32_z(crc32(0, NULL, 0), map->data, map->size - sizeof sum) != sum) {
         return bft_error_set(err, BFT_BAD, "%s: the checkpoint is damaged: its sum doesn't fit", map->path);
     }
+    return BFT_OK;
+}
+
+bft_status bft_checkpoint_summarize(bft_error *err, const char *path, bft_checkpoint_summary *out) {
+    bft_map map;
+    header head = {0};
+    BFT_TRY(bft_map_open(err, &map, path));
+    bft_status status = check_sum(err, &map, &head);
+    bft_map_close(&map);
+    *out = (bft_checkpoint_summary){head.progress, (size_t)head.size, (size_t)head.slots};
+    return status;
+}
+
+/* One that this run can go on from. */
+static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer *o, uint64_t fingerprint,
+                        header *head) {
+    BFT_TRY(check_sum(err, map, head));
     if (head->fingerprint != fingerprint) {
         return bft_error_set(
             err, BFT_BAD,
@@ -120,7 +137,7 @@ static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer 
                 head->slots <= o->slots && head->progress.step <= o->total;
     size_t floats = 3 * (size_t)head->size + (fits ? 3 * (size_t)head->slots * (size_t)head->channels : 0);
     size_t expected = sizeof *head + floats * sizeof(float) + (size_t)head->slots * 2 * sizeof(uint32_t) +
-                      ((size_t)head->progress.step + 1) * sizeof *o->history + sizeof sum;
+                      ((size_t)head->progress.step + 1) * sizeof *o->history + sizeof(uint32_t);
     if (!fits || expected != map->size) {
         return bft_error_set(err, BFT_BAD, "%s: its sizes don't fit this run", map->path);
     }

@@ -25,6 +25,13 @@ bft_status bft_checkpoint_write(bft_error *err, const char *path, const bft_prog
 bft_status bft_checkpoint_read(bft_error *err, const char *path, bft_progress *progress, bft_optimizer *optimizer,
                                uint64_t fingerprint);
 
+/* What a checkpoint says of itself, without a run around it. */
+typedef struct bft_checkpoint_summary {
+    bft_progress progress;
+    size_t parameters, live_rows; /* dense parameters; rows of the embedding table that have trained */
+} bft_checkpoint_summary;
+bft_status bft_checkpoint_summarize(bft_error *err, const char *path, bft_checkpoint_summary *out);
+
 /* Adds bytes to a fingerprint (FNV-1a, 64 bits); start with 0. */
 uint64_t bft_fingerprint(uint64_t sum, const void *bytes, size_t length);
 

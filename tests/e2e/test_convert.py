@@ -81,3 +81,10 @@ def test_info(bertft, golden):
     assert "cpu-" in bertft.ok("info").decode()
     text = bertft.ok("info", golden).decode()
     assert "BERT" in text and "3 of 20 channels" in text and "радость" in text
+
+
+def test_info_of_a_run_and_its_checkpoint(bertft, trained):
+    run = bertft.ok("info", trained).decode()
+    assert "head           linear" in run and "step 20;" in run and "best so far" in run
+    assert bertft.ok("info", trained / "checkpoint" / "last").decode().startswith("checkpoint     step 20;")
+    assert "not a checkpoint" in bertft.fails(2, "info", bertft.root / "README.md")
