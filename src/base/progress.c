@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CELLS = 24, LINE = 512 };
+enum { CELLS = 12, LINE = 512 };
 
 static double seconds(void) {
     struct timespec now;
@@ -52,7 +52,7 @@ void bft_progress_show(bft_progress_bar *bar, size_t done, size_t total, const c
     draw_bar((double)done / (double)total, cells);
     double fresh = (double)(done - bar->first);
     bft_duration_format(fresh > 0 ? (now - bar->started) / fresh * (double)(total - done) : 0, left, sizeof left);
-    snprintf(line, sizeof line, "%s %zu/%zu  %s  %s left", cells, done, total, text, left);
+    snprintf(line, sizeof line, "%s %zu/%zu  %s left  %s", cells, done, total, left, text);
     struct winsize window = {0};
     int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 80;
     int room = columns - 1 - CELLS; /* what follows the bar is ASCII: a column a byte */

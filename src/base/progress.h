@@ -13,7 +13,7 @@ typedef struct bft_progress_bar {
 
 bft_progress_bar bft_progress_start(size_t first);
 
-/* Redraws at most ten times a second (and at the end): bar, done/total, `text`, time left. */
+/* Redraws at most ten times a second (and at the end): bar, done/total, time left, `text`. */
 void bft_progress_show(bft_progress_bar *bar, size_t done, size_t total, const char *text);
 
 /* Clears the line, before other output and at the end. */

@@ -112,8 +112,10 @@ bft_status bft_command_info(bft_error *err, int argc, char **argv) {
         return bft_output_print(err, help);
     }
     bft_buffer out = {0};
-    bft_status status =
-        arguments.word_count == 0 ? describe_machine(err, &out) : describe_folder(err, arguments.words[0], &out);
+    const char *path = arguments.word_count > 0 ? arguments.words[0] : NULL;
+    bft_status status = path == NULL                 ? describe_machine(err, &out)
+                        : bft_directory_exists(path) ? describe_folder(err, path, &out)
+                                                     : describe_checkpoint(err, path, &out);
     if (status == BFT_OK) {
         status = bft_output_print(err, out.data);
     }
