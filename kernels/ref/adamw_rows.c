@@ -33,7 +33,8 @@ static void replay(const bft_adamw_rows *op, uint32_t from, uint32_t to, bool at
     }
     if (middle < to) {
         double rest = to - middle;
-        e->p = (real)((double)e->p * (op->history[to].decay_product / op->history[middle].decay_product));
+        double before = op->history[middle].decay_product; /* 0 once lr wd was 1: then nothing is left to decay */
+        e->p = (real)(before == 0 ? 0 : (double)e->p * (op->history[to].decay_product / before));
         e->m = flushed((double)e->m * pow(op->beta1, rest));
         e->v = flushed((double)e->v * pow(op->beta2, rest));
     }

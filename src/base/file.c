@@ -190,6 +190,11 @@ bool bft_directory_exists(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool bft_same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 bft_status bft_path_join(bft_error *err, bft_buffer *out, const char *folder, const char *name) {
     bft_buffer_clear(out);
     if (name[0] == '/' || folder[0] == '\0') {
@@ -293,11 +298,6 @@ bft_status bft_writer_write(bft_error *err, bft_writer *writer, const void *byte
     }
     writer->filled += length;
     return BFT_OK;
-}
-
-bft_status bft_writer_patch(bft_error *err, bft_writer *writer, uint64_t offset, const void *bytes, size_t length) {
-    BFT_TRY(flush(err, writer));
-    return write_at(err, writer, offset, bytes, length);
 }
 
 static void sync_folder_of(const char *path) {

@@ -32,6 +32,7 @@ void bft_map_guard_install(void);
 bft_status bft_file_read(bft_error *err, const char *path, size_t limit, bft_buffer *out);
 bool bft_file_exists(const char *path); /* anything at all by that name */
 bool bft_directory_exists(const char *path);
+bool bft_same_file(const char *a, const char *b); /* both exist and are one file or folder, links followed */
 
 /* folder + "/" + name into `out` (cleared first); an absolute name stands alone. */
 bft_status bft_path_join(bft_error *err, bft_buffer *out, const char *folder, const char *name);
@@ -44,8 +45,6 @@ typedef struct bft_writer bft_writer;
 
 bft_status bft_writer_open(bft_error *err, bft_writer **out, const char *path);
 bft_status bft_writer_write(bft_error *err, bft_writer *writer, const void *bytes, size_t length);
-/* Overwrites bytes that were written before; used for headers with sums that come last. */
-bft_status bft_writer_patch(bft_error *err, bft_writer *writer, uint64_t offset, const void *bytes, size_t length);
 /* Flush, fsync, rename, sync the folder. On failure nothing appears under PATH. Frees the writer either way. */
 bft_status bft_writer_commit(bft_error *err, bft_writer *writer);
 void bft_writer_discard(bft_writer *writer); /* removes the temporary; NULL is fine */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_THREADS = 4096 };
+enum { MOST_THREADS = 256 };
 
 static bool looks_like_key(const char *word) {
     bool dot = false;

@@ -12,6 +12,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -35,15 +38,23 @@ static const char help[] =
 static volatile sig_atomic_t interrupted; /* set by Ctrl-C; a second one ends the process */
 
 static void on_interrupt(int signal_number) {
+    static const char said[] = "\nstopping after this step and saving; once more ends at once, unsaved\n";
     (void)signal_number;
     interrupted = 1;
+    ssize_t ignored = write(STDERR_FILENO, said, sizeof said - 1);
+    (void)ignored;
 }
 
+/* A signal that our parent ignores (a background job's Ctrl-C) stays ignored. */
 static void catch_interrupts(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    static const int signals[] = {SIGINT, SIGTERM};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+            sigaction(signals[i], &action, NULL);
+        }
+    }
 }
 
 /* ---- What is shown while training ---- */
@@ -55,10 +66,14 @@ typedef struct view {
 
 static void show_start(void *context, const bft_model *model, uint64_t total, uint64_t first) {
     view *v = context;
+    v->bar = bft_progress_start((size_t)first);
+    if (first == total) {
+        bft_log_info("all %llu steps are done already", (unsigned long long)total);
+        return;
+    }
     const bft_model_config *config = bft_model_configuration(model);
     bft_log_info("%zu layers of %zu, %zu classes; steps %llu to %llu", config->layers, config->channels,
                  config->classes, (unsigned long long)first + 1, (unsigned long long)total);
-    v->bar = bft_progress_start((size_t)first);
 }
 
 static void show_step(void *context, const bft_train_step *step) {
@@ -82,6 +97,9 @@ static void show_evaluation(void *context, uint64_t step, const bft_metrics *met
 /* Points checkpoints/latest at the run: a relative link, so that the project's folder can be moved. */
 static bft_status link_latest(bft_error *err, const char *run) {
     static const char place[] = "checkpoints/latest";
+    if (bft_same_file(run, place)) { /* it was named by the link itself, or is the newest already */
+        return BFT_OK;
+    }
     bft_buffer target = {0}, temporary = {0};
     bft_status status = bft_directory_create(err, "checkpoints");
     if (status == BFT_OK) {
@@ -116,6 +134,10 @@ static bft_status merge_run(bft_error *err, bft_config *config, const char *run)
 }
 
 static bft_status say_end(bft_error *err, const char *run, const bft_train_result *result, const char *metric) {
+    if (result->stopped && result->steps == 0) {
+        return bft_error_set(err, BFT_FAILED, "stopped before the first step; `bertft train --resume %s` begins again",
+                             run);
+    }
     if (result->stopped) {
         return bft_error_set(err, BFT_FAILED, "stopped at step %llu and saved; `bertft train --resume %s` goes on",
                              (unsigned long long)result->steps, run);
@@ -128,6 +150,26 @@ static bft_status say_end(bft_error *err, const char *run, const bft_train_resul
     }
     bft_log_info("the model is in %s; `bertft eval` measures it", run);
     return BFT_OK;
+}
+
+/* A link such as checkpoints/latest may point elsewhere tomorrow: what is frozen is the folder behind it. */
+static bft_status resolve_weights(bft_error *err, bft_config *config) {
+    const char *weights = bft_config_string(config, "MODEL.WEIGHTS");
+    struct stat info;
+    if (lstat(weights, &info) != 0 || !S_ISLNK(info.st_mode)) {
+        return BFT_OK;
+    }
+    char *real = realpath(weights, NULL), *here = realpath(".", NULL);
+    bft_status status = BFT_OK;
+    if (real != NULL && here != NULL) {
+        size_t length = strlen(here);
+        bool inside = strncmp(real, here, length) == 0 && real[length] == '/';
+        char *pair[] = {"MODEL.WEIGHTS", inside ? real + length + 1 : real};
+        status = bft_config_merge_pairs(err, config, 2, pair);
+    }
+    free(real);
+    free(here);
+    return status;
 }
 
 static bft_status run(bft_error *err, const bft_config *config, bft_backend backend, const char *resume,
@@ -155,6 +197,9 @@ static bft_status with_config(bft_error *err, bft_config *config, const bft_argu
                               bool overwrite) {
     BFT_TRY(resume != NULL ? merge_run(err, config, resume) : bft_config_merge_file(err, config, arguments->words[0]));
     BFT_TRY(bft_folder_merge(err, config, arguments));
+    if (resume == NULL) {
+        BFT_TRY(resolve_weights(err, config));
+    }
     bft_backend backend;
     BFT_TRY(bft_folder_backend(err, &backend, config));
     bft_status status = run(err, config, backend, resume, overwrite);

@@ -124,7 +124,7 @@ const bft_key bft_schema[] = {
      "Negative stretches kept of one dialogue; more are counted."},
 
     {"DEVICE.NAME", STRING, "auto", NULL, NULL, "What computes; auto: the best at hand. `info` lists them."},
-    {"DEVICE.THREADS", INT, "0", NULL, "[0, 4096]", "Threads; 0: as many as this process may use."},
+    {"DEVICE.THREADS", INT, "0", NULL, "[0, 256]", "Threads; 0: as many as this process may use."},
 
     {"SEED", INT, "42", NULL, "[0, inf)", "Of the new head, the order of texts, dropout and the validation split."},
     {"OUTPUT_DIR", STRING, "runs/default", NULL, NULL, "The run's folder, made by `train`."},

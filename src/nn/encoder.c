@@ -237,7 +237,8 @@ static void layer_forward(const walk *w, size_t layer, bool first_only) {
 bft_status bft_encoder_forward(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass,
                                bool first_only) {
     walk w = begin(session, batch, pass, (bft_gradients){0});
-    BFT_TRY(session->reader.read(err, session->reader.context, batch->word, batch->words, session->words));
+    BFT_TRY(bft_table_check(err, &w.model->table, batch->word, batch->words));
+    session->reader.read(session->reader.context, batch->word, batch->words, session->words);
     bft_embed embed = describe_embed(&w);
     w.ops->embed_forward(w.device, &embed);
     size_t layers = w.model->config.layers;

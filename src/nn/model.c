@@ -126,9 +126,7 @@ static bft_status check_finite(bft_error *err, const bft_model *model, const bft
     return BFT_OK;
 }
 
-static bft_status load_param(bft_error *err, bft_model *model, const char *folder, const bft_param *param) {
-    const bft_tensor *tensor;
-    BFT_TRY(fetch(err, model, folder, param, &tensor));
+static bft_status load_param(bft_error *err, bft_model *model, const bft_param *param, const bft_tensor *tensor) {
     if (param->sparse) {
         bft_table_create(&model->table, tensor, model->backend);
         return BFT_OK;
@@ -164,18 +162,26 @@ typedef struct head_source {
 
 static bft_status load(bft_error *err, bft_model *model, const char *folder, head_source from) {
     const bft_backend *backend = &model->backend;
-    BFT_TRY(bft_params_create(err, &model->arena, &model->params, &model->config,
+    bft_params *params = &model->params;
+    const bft_tensor **tensors; /* (count) where each comes from; NULL: it is new */
+    BFT_TRY(bft_params_create(err, &model->arena, params, &model->config,
                               model->head == BFT_HEAD_POOLER || (model->head == BFT_HEAD_NONE && from.pooler),
                               model->head == BFT_HEAD_NONE ? 0 : model->config.classes));
-    BFT_TRY(bft_weights_check(err, model->weights));
-    BFT_TRY(backend->ops->alloc(err, backend->device, model->params.size * backend->ops->real, &model->values));
-    for (size_t i = 0; i < model->params.count; i++) {
-        const bft_param *param = &model->params.list[i];
+    BFT_TRY(BFT_NEW(err, &model->arena, &tensors, params->count));
+    for (size_t i = 0; i < params->count; i++) { /* all of them before memory is asked for: config.json may lie */
+        const bft_param *param = &params->list[i];
         bool is_classifier = strncmp(param->name, "classifier.", 11) == 0;
-        if (param->layer == BFT_LAYER_HEAD && !(is_classifier ? from.classifier : from.pooler)) {
-            init_param(model, param, from.seed);
+        if (param->layer != BFT_LAYER_HEAD || (is_classifier ? from.classifier : from.pooler)) {
+            BFT_TRY(fetch(err, model, folder, param, &tensors[i]));
+        }
+    }
+    BFT_TRY(bft_weights_check(err, model->weights));
+    BFT_TRY(backend->ops->alloc(err, backend->device, params->size * backend->ops->real, &model->values));
+    for (size_t i = 0; i < params->count; i++) {
+        if (tensors[i] == NULL) {
+            init_param(model, &params->list[i], from.seed);
         } else {
-            BFT_TRY(load_param(err, model, folder, param));
+            BFT_TRY(load_param(err, model, &params->list[i], tensors[i]));
         }
     }
     return BFT_OK;

@@ -45,7 +45,7 @@ static bft_status write_table(bft_error *err, bft_saver *saver) {
         for (size_t i = 0; i < count; i++) {
             words[i] = (uint32_t)(at + i);
         }
-        BFT_TRY(saver->reader.read(err, saver->reader.context, words, count, saver->rows));
+        saver->reader.read(saver->reader.context, words, count, saver->rows);
         backend->ops->to_host(backend->device, saver->rows, saver->host, count * channels);
         BFT_TRY(bft_safetensors_write(err, saver->file, saver->host, count * channels));
         bft_tensor_release(saver->model->table.base, at * channels, count * channels);

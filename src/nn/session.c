@@ -297,7 +297,7 @@ bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *bat
     if (!isfinite(sum)) {
         return bft_error_set(err, BFT_FAILED,
                              "step %u: the loss is not a finite number; a smaller OPTIM.LR or OPTIM.CLIP may help",
-                             pass.step);
+                             pass.step + 1);
     }
     *total += sum;
     if (gradients.dense != NULL) {

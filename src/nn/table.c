@@ -29,27 +29,37 @@ bft_status bft_table_reserve(bft_error *err, bft_table *table, size_t slots) {
     return ops->alloc(err, table->backend.device, (slots + 1) * table->channels * ops->real, &table->slab);
 }
 
-/* The base's row; 16-bit values are finite unless their exponent is all ones. */
-static bft_status base_row(bft_error *err, const bft_table *table, uint32_t word, const void **row) {
+static const void *base_row(const bft_table *table, uint32_t word) {
     const bft_tensor *base = table->base;
-    size_t channels = table->channels;
-    *row = (const char *)base->data + (size_t)word * channels * bft_dtype_size(base->dtype);
+    return (const char *)base->data + (size_t)word * table->channels * bft_dtype_size(base->dtype);
+}
+
+/* 16-bit values are finite unless their exponent is all ones. */
+static bool is_finite(const void *row, bft_dtype type, size_t count) {
     bool finite = true;
-    if (base->dtype == BFT_F32) {
-        const float *values = *row;
-        for (size_t i = 0; i < channels; i++) {
+    if (type == BFT_F32) {
+        const float *values = row;
+        for (size_t i = 0; i < count; i++) {
             finite &= isfinite(values[i]) != 0;
         }
-    } else {
-        const uint16_t *values = *row;
-        uint16_t exponent = base->dtype == BFT_F16 ? 0x7C00 : 0x7F80;
-        for (size_t i = 0; i < channels; i++) {
-            finite &= (values[i] & exponent) != exponent;
-        }
+        return finite;
     }
-    if (!finite) {
-        return bft_error_set(err, BFT_BAD, "%s: tensor %s: row %u holds a value that is not a finite number",
-                             base->file, base->name, word);
+    const uint16_t *values = row;
+    uint16_t exponent = type == BFT_F16 ? 0x7C00 : 0x7F80;
+    for (size_t i = 0; i < count; i++) {
+        finite &= (values[i] & exponent) != exponent;
+    }
+    return finite;
+}
+
+bft_status bft_table_check(bft_error *err, const bft_table *table, const uint32_t *words, size_t count) {
+    const bft_tensor *base = table->base;
+    for (size_t i = 0; i < count; i++) {
+        if (!bft_table_is_live(table, words[i]) &&
+            !is_finite(base_row(table, words[i]), base->dtype, table->channels)) {
+            return bft_error_set(err, BFT_BAD, "%s: tensor %s: row %u holds a value that is not a finite number",
+                                 base->file, base->name, words[i]);
+        }
     }
     return BFT_OK;
 }
@@ -59,16 +69,15 @@ static void *slab_row(const bft_table *table, size_t slot) {
 }
 
 bft_status bft_table_wake(bft_error *err, bft_table *table, const uint32_t *words, size_t count, uint32_t *slots) {
+    BFT_TRY(bft_table_check(err, table, words, count));
     for (size_t i = 0; i < count; i++) {
         uint32_t word = words[i];
         if (table->slot_of[word] == 0) {
             if (table->slots == table->slot_limit) {
                 return bft_error_set(err, BFT_FAILED, "the table of live rows is full: %zu rows", table->slots);
             }
-            const void *row;
-            BFT_TRY(base_row(err, table, word, &row));
-            table->backend.ops->to_device(table->backend.device, table->base->dtype, row, slab_row(table, table->slots),
-                                          table->channels);
+            table->backend.ops->to_device(table->backend.device, table->base->dtype, base_row(table, word),
+                                          slab_row(table, table->slots), table->channels);
             table->word_of[table->slots] = word;
             table->slot_of[word] = (uint32_t)++table->slots;
         }
@@ -77,7 +86,7 @@ bft_status bft_table_wake(bft_error *err, bft_table *table, const uint32_t *word
     return BFT_OK;
 }
 
-bft_status bft_table_read(bft_error *err, const bft_table *table, const uint32_t *words, size_t count, void *rows) {
+void bft_table_read(const bft_table *table, const uint32_t *words, size_t count, void *rows) {
     const bft_ops *ops = table->backend.ops;
     bft_device *device = table->backend.device;
     for (size_t i = 0; i < count; i++) {
@@ -89,16 +98,13 @@ bft_status bft_table_read(bft_error *err, const bft_table *table, const uint32_t
                 &(bft_gather){
                     .rows = 1, .channels = table->channels, .index = &zero, .x = slab_row(table, slot), .y = out});
         } else {
-            const void *row;
-            BFT_TRY(base_row(err, table, words[i], &row));
-            ops->to_device(device, table->base->dtype, row, out, table->channels);
+            ops->to_device(device, table->base->dtype, base_row(table, words[i]), out, table->channels);
         }
     }
-    return BFT_OK;
 }
 
-static bft_status read_rows(bft_error *err, void *context, const uint32_t *words, size_t count, void *rows) {
-    return bft_table_read(err, context, words, count, rows);
+static void read_rows(void *context, const uint32_t *words, size_t count, void *rows) {
+    bft_table_read(context, words, count, rows);
 }
 
 bft_row_reader bft_table_reader(const bft_table *table) {

@@ -31,13 +31,16 @@ static inline bool bft_table_is_live(const bft_table *table, uint32_t word) {
     return table->slot_of != NULL && table->slot_of[word] != 0;
 }
 
-/* Copies the rows of `words` as they are, slab or base, into `rows` (count, C) reals on the device. A base row that
- * isn't finite is an error that names it. */
-bft_status bft_table_read(bft_error *err, const bft_table *table, const uint32_t *words, size_t count, void *rows);
+/* Fails, naming the row, where a base row among `words` isn't finite. Before rows are computed with; copying them needs
+ * no such check. */
+bft_status bft_table_check(bft_error *err, const bft_table *table, const uint32_t *words, size_t count);
+
+/* Copies the rows of `words` as they are, slab or base, into `rows` (count, C) reals on the device. */
+void bft_table_read(const bft_table *table, const uint32_t *words, size_t count, void *rows);
 
 /* How a session gets its word rows. Training puts a reader of its own in place, which shows lagging rows caught up. */
 typedef struct bft_row_reader {
-    bft_status (*read)(bft_error *err, void *context, const uint32_t *words, size_t count, void *rows);
+    void (*read)(void *context, const uint32_t *words, size_t count, void *rows);
     void *context;
 } bft_row_reader;
 

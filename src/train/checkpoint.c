@@ -8,7 +8,9 @@
 #include "train/checkpoint.h"
 
 #include "base/file.h"
+#include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -18,7 +20,7 @@ static const char magic[8] = "BFTCKPT1";
 enum { PIECE = 4096 };
 
 typedef struct header {
-    char magic[8];
+    char magic[8], backend[24];                  /* backend: the kernels' name, since bits are a backend's own */
     uint64_t fingerprint, size, slots, channels; /* params.size; live rows */
     bft_progress progress;
 } header;
@@ -69,6 +71,7 @@ static bft_status put_all(bft_error *err, output *out, const bft_progress *progr
                    .channels = model->table.channels,
                    .progress = *progress};
     memcpy(head.magic, magic, sizeof magic);
+    snprintf(head.backend, sizeof head.backend, "%s", backend->ops->name);
     BFT_TRY(put(err, out, &head, sizeof head));
     BFT_TRY(put_reals(err, out, backend, model->values, model->params.size));
     BFT_TRY(put_reals(err, out, backend, o->m, model->params.size));
@@ -134,7 +137,7 @@ static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer 
             map->path);
     }
     bool fits = head->size == o->model->params.size && head->channels == o->model->table.channels &&
-                head->slots <= o->slots && head->progress.step <= o->total;
+                head->slots <= (o->table ? o->slots : 0) && head->progress.step <= o->total;
     size_t floats = 3 * (size_t)head->size + (fits ? 3 * (size_t)head->slots * (size_t)head->channels : 0);
     size_t expected = sizeof *head + floats * sizeof(float) + (size_t)head->slots * 2 * sizeof(uint32_t) +
                       ((size_t)head->progress.step + 1) * sizeof *o->history + sizeof(uint32_t);
@@ -142,6 +145,15 @@ static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer 
         return bft_error_set(err, BFT_BAD, "%s: its sizes don't fit this run", map->path);
     }
     return BFT_OK;
+}
+
+static void warn_of_other_kernels(const char *path, const header *head, const bft_optimizer *o) {
+    const char *now = o->model->backend.ops->name;
+    if (strncmp(head->backend, now, sizeof head->backend) != 0) {
+        bft_log_warning(
+            "%s: was computed by %.24s, goes on with %s: the last bits will differ; --device %.24s keeps them", path,
+            head->backend, now, head->backend);
+    }
 }
 
 typedef struct input {
@@ -168,10 +180,14 @@ static bft_status take_slots(bft_error *err, const char *path, const bft_optimiz
     if (table->slot_of != NULL) {
         memset(table->slot_of, 0, table->vocabulary * sizeof *table->slot_of);
     }
+    if (o->dense_table && slots != o->slots) {
+        return bft_error_set(err, BFT_BAD, "%s: holds %zu rows of the embedding table, not all", path, slots);
+    }
     table->slots = slots;
     for (size_t slot = 0; slot < slots; slot++) {
         uint32_t word = table->word_of[slot];
-        if (word >= table->vocabulary || table->slot_of[word] != 0 || o->last[slot] > o->step) {
+        if ((o->dense_table && word != slot) || word >= table->vocabulary || table->slot_of[word] != 0 ||
+            o->last[slot] > o->step) {
             return bft_error_set(err, BFT_BAD, "%s: row %zu of the embedding table is out of place", path, slot);
         }
         table->slot_of[word] = (uint32_t)slot + 1;
@@ -186,6 +202,7 @@ bft_status bft_checkpoint_read(bft_error *err, const char *path, bft_progress *p
     BFT_TRY(bft_map_open(err, &map, path));
     bft_status status = check(err, &map, o, fingerprint, &head);
     if (status == BFT_OK) {
+        warn_of_other_kernels(path, &head, o);
         const bft_model *model = o->model;
         const bft_backend *backend = &model->backend;
         size_t slots = (size_t)head.slots, reals = slots * model->table.channels;

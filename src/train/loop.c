@@ -12,6 +12,12 @@
 static bft_status train_step(bft_error *err, bft_trainer *t, bft_train_step *report, size_t *tokens) {
     bft_step_samples samples = bft_sampler_step(&t->sampler, t->progress.step);
     bft_loss loss = bft_sampler_loss(&t->sampler, &t->loss, samples);
+    if (loss.normalizer == 0) {
+        return bft_error_set(
+            err, BFT_BAD,
+            "step %llu: all its samples have class weight 0: LOSS.CLASS_WEIGHTS leaves nothing to learn from",
+            (unsigned long long)t->progress.step + 1);
+    }
     bft_pass pass = {.training = true, .seed = t->seed, .step = (uint32_t)t->progress.step};
     report->loss = 0;
     bft_optimizer_begin(&t->optimizer);
@@ -143,9 +149,7 @@ static bft_status run(bft_error *err, bft_trainer *t, bft_train_result *result) 
 
 static bft_status train(bft_error *err, bft_trainer *t, bool overwrite, bft_train_result *result) {
     const char *folder = bft_config_string(t->config, "OUTPUT_DIR");
-    if (!overwrite) {
-        BFT_TRY(bft_run_check(err, folder));
-    }
+    BFT_TRY(bft_run_check(err, folder, bft_config_string(t->config, "MODEL.WEIGHTS"), overwrite));
     BFT_TRY(bft_trainer_open(err, t));
     BFT_TRY(bft_run_create(err, &t->run, folder, t->config));
     BFT_TRY(save_start(err, t));

@@ -112,7 +112,7 @@ static bft_adamw_rows describe_rows(const bft_optimizer *o, size_t rows, const u
 
 /* Rows as of the last step. Live rows that lag come out of the replay as a copy. A row that training never touched has
  * missed every step: it is replayed from the spare slot behind the live ones, whose moments stay zero. */
-static bft_status read_caught_up(bft_error *err, void *context, const uint32_t *words, size_t count, void *rows) {
+static void read_caught_up(void *context, const uint32_t *words, size_t count, void *rows) {
     bft_optimizer *o = context;
     const bft_table *table = &o->model->table;
     const bft_backend *backend = &o->model->backend;
@@ -123,7 +123,7 @@ static bft_status read_caught_up(bft_error *err, void *context, const uint32_t *
         uint32_t slot = live ? table->slot_of[words[i]] - 1 : (uint32_t)o->slots;
         bool lags = o->last[slot] < o->step;
         if (!live || !lags) {
-            BFT_TRY(bft_table_read(err, table, &words[i], 1, lags ? (char *)table->slab + slot * row_bytes : out));
+            bft_table_read(table, &words[i], 1, lags ? (char *)table->slab + slot * row_bytes : out);
         }
         if (lags) {
             bft_adamw_rows replay = describe_rows(o, 1, &slot, o->step);
@@ -131,7 +131,6 @@ static bft_status read_caught_up(bft_error *err, void *context, const uint32_t *
             backend->ops->adamw_rows(backend->device, &replay);
         }
     }
-    return BFT_OK;
 }
 
 bft_row_reader bft_optimizer_reader(bft_optimizer *o) {

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/lines.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -62,17 +63,58 @@ static bft_status write_config(bft_error *err, const char *path, const bft_confi
     return status;
 }
 
-bft_status bft_run_check(bft_error *err, const char *folder) {
+static bft_status has(bft_error *err, const char *folder, const char *name, bool *there) {
     char *path = NULL;
-    BFT_TRY(joined(err, folder, "config.yaml", &path));
-    bool taken = bft_file_exists(path);
+    BFT_TRY(joined(err, folder, name, &path));
+    *there = bft_file_exists(path);
     free(path);
-    if (taken) {
+    return BFT_OK;
+}
+
+bft_status bft_run_check(bft_error *err, const char *folder, const char *weights, bool overwrite) {
+    static const char *const models[] = {"config.json", "model.safetensors", "pytorch_model.bin"};
+    if (bft_same_file(folder, weights)) {
+        return bft_error_set(err, BFT_BAD, "OUTPUT_DIR %s: is the folder of MODEL.WEIGHTS; name another", folder);
+    }
+    bool is_run, is_model = false;
+    BFT_TRY(has(err, folder, "config.yaml", &is_run));
+    for (size_t i = 0; i < sizeof models / sizeof *models && !is_run && !is_model; i++) {
+        BFT_TRY(has(err, folder, models[i], &is_model));
+    }
+    if (is_model) {
+        return bft_error_set(err, BFT_BAD, "OUTPUT_DIR %s: holds a model that is not a run of bertft; name another",
+                             folder);
+    }
+    if (is_run && !overwrite) {
         return bft_error_set(err, BFT_BAD,
                              "%s: holds a run already; --overwrite replaces it, `bertft train --resume %s` goes on, "
                              "another OUTPUT_DIR keeps both",
                              folder, folder);
     }
+    return BFT_OK;
+}
+
+/* Removes what writers leave when they are killed: NAME.tmp.PID, see base/file.h. */
+static void remove_leftovers(const char *folder) {
+    DIR *directory = opendir(folder);
+    struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        const char *tail = strstr(entry->d_name, ".tmp.");
+        if (tail != NULL && tail[5 + strspn(tail + 5, "0123456789")] == '\0') {
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+}
+
+static bft_status clean(bft_error *err, const char *folder) {
+    char *checkpoints = NULL;
+    BFT_TRY(joined(err, folder, "checkpoint", &checkpoints));
+    remove_leftovers(folder);
+    remove_leftovers(checkpoints);
+    free(checkpoints);
     return BFT_OK;
 }
 
@@ -87,6 +129,9 @@ static bft_status fill_folder(bft_error *err, bft_run *run, const bft_config *co
     }
     if (status == BFT_OK) {
         status = remove_old(err, run->folder);
+    }
+    if (status == BFT_OK) {
+        status = clean(err, run->folder);
     }
     if (status == BFT_OK) {
         status = write_config(err, config_path, config);
@@ -104,7 +149,8 @@ bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, cons
 
 bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder) {
     *run = (bft_run){0};
-    return set_paths(err, run, folder);
+    BFT_TRY(set_paths(err, run, folder));
+    return clean(err, folder);
 }
 
 void bft_run_close(bft_run *run) {

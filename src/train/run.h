@@ -14,13 +14,14 @@ typedef struct bft_run {
     FILE *metrics;            /* metrics.jsonl, open for appending */
 } bft_run;
 
-/* Refuses a folder that holds a run already. */
-bft_status bft_run_check(bft_error *err, const char *folder);
+/* Refuses a folder that holds a run, unless it may be overwritten; and, always, one that holds a model which isn't a run, or
+ * is `weights`, the model to start from: neither may be lost. */
+bft_status bft_run_check(bft_error *err, const char *folder, const char *weights, bool overwrite);
 
 /* A new run: the folder, config.yaml and an empty metrics.jsonl. An old run's files are removed first. */
 bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config);
 
-/* An existing run, for going on. bft_run_cut then takes metrics.jsonl back to `step`. */
+/* An existing run, for going on; what a killed process left half-written is removed. bft_run_cut then takes metrics.jsonl back to `step`. */
 bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder);
 bft_status bft_run_cut(bft_error *err, bft_run *run, uint64_t step);
 void bft_run_close(bft_run *run); /* also fine on {0} */

@@ -98,6 +98,11 @@ const char *bft_train_metric(const bft_config *config) {
 static bft_status open_measures(bft_error *err, bft_trainer *t) {
     bft_problem problem = bft_dataset_problem(t->train);
     t->metric = bft_train_metric(t->config);
+    bool plateau = strcmp(bft_config_string(t->config, "SCHEDULER.NAME"), "reduce_lr_on_plateau") == 0;
+    if (t->valid == NULL && (plateau || bft_config_int(t->config, "TRAIN.PATIENCE") > 0)) {
+        return bft_error_set(err, BFT_BAD, "%s needs a validation set: set DATA.VALID or DATA.VALID_FRACTION",
+                             plateau ? "SCHEDULER.NAME reduce_lr_on_plateau" : "TRAIN.PATIENCE");
+    }
     BFT_TRY(bft_metrics_check(err, problem, t->metric, bft_config_origin(t->config, "TRAIN.METRIC")));
     BFT_TRY(bft_metrics_check(err, problem, bft_schedule_metric(t->config),
                               bft_config_origin(t->config, "SCHEDULER.METRIC")));
@@ -121,18 +126,41 @@ static uint64_t fingerprint_data(uint64_t sum, const bft_dataset *data) {
     return sum;
 }
 
-static uint64_t fingerprint(const bft_trainer *t) {
+/* The settings, but for those that can't change a weight. A line of the dump is a group, or a key in it. */
+static bft_status fingerprint_settings(bft_error *err, const bft_config *config, uint64_t *sum) {
+    static const char *const ignored[] = {
+        "DIALOG:", "DEVICE:", "OUTPUT_DIR:", "  LOG_EVERY:", "  SAVE_EVERY:", "  TEST:"};
+    bft_buffer text = {0};
+    bft_status status = bft_config_dump(err, config, false, &text);
+    bool skips = false, skips_group = false;
+    for (char *line = text.data, *end; status == BFT_OK && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        bool group = line[0] != ' ', key = !group && line[2] != ' ' && line[2] != '-';
+        if (group || key) {
+            skips = false;
+            for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
+                skips |= strncmp(line, ignored[i], strlen(ignored[i])) == 0;
+            }
+            skips_group = group ? skips : skips_group;
+        }
+        if (!skips && !skips_group) {
+            *sum = bft_fingerprint(*sum, line, (size_t)(end - line));
+        }
+    }
+    bft_buffer_free(&text);
+    return status;
+}
+
+static bft_status fingerprint(bft_error *err, bft_trainer *t) {
     const bft_tensor *base = t->model->table.base;
     size_t row_bytes = base->shape[1] * bft_dtype_size(base->dtype), rows = base->shape[0], stride = rows / 64 + 1;
-    uint64_t sum = fingerprint_data(0, t->train);
+    t->fingerprint = fingerprint_data(0, t->train);
     if (t->valid != NULL) {
-        sum = fingerprint_data(sum, t->valid);
+        t->fingerprint = fingerprint_data(t->fingerprint, t->valid);
     }
     for (size_t row = 0; row < rows; row += stride) {
-        sum = bft_fingerprint(sum, (const char *)base->data + row * row_bytes, row_bytes);
+        t->fingerprint = bft_fingerprint(t->fingerprint, (const char *)base->data + row * row_bytes, row_bytes);
     }
-    uint64_t shape[] = {t->seed, t->total, t->sampler.batch_size, t->sampler.accumulate};
-    return bft_fingerprint(sum, shape, sizeof shape);
+    return fingerprint_settings(err, t->config, &t->fingerprint);
 }
 
 /* ---- Putting it together ---- */
@@ -148,8 +176,9 @@ static bft_status open_steps(bft_error *err, bft_trainer *t) {
     BFT_TRY(bft_sampler_words(err, &t->sampler, vocabulary, &words));
     size_t longest = t->valid == NULL ? 0 : bft_dataset_longest(t->valid);
     size_t room = tokens > longest ? tokens : longest;
-    BFT_TRY(bft_batch_create(err, &t->batch, t->sampler.batch_size, room, t->model->config.classes, vocabulary));
-    BFT_TRY(bft_session_create_training(err, &t->session, t->model, t->sampler.batch_size, room));
+    size_t batch = smallest(t->sampler.batch_size, bft_dataset_size(t->train));
+    BFT_TRY(bft_batch_create(err, &t->batch, batch, room, t->model->config.classes, vocabulary));
+    BFT_TRY(bft_session_create_training(err, &t->session, t->model, batch, room));
     size_t batch_words = smallest(tokens, words);
     size_t step_words = words / t->sampler.accumulate < batch_words ? words : batch_words * t->sampler.accumulate;
     BFT_TRY(bft_optimizer_create(err, &t->optimizer, t->model, t->config, (uint32_t)t->total, words, batch_words,
@@ -175,8 +204,7 @@ bft_status bft_trainer_open(bft_error *err, bft_trainer *t) {
     BFT_TRY(open_measures(err, t));
     BFT_TRY(open_model(err, t, folder));
     BFT_TRY(open_steps(err, t));
-    t->fingerprint = fingerprint(t);
-    return BFT_OK;
+    return fingerprint(err, t);
 }
 
 void bft_trainer_close(bft_trainer *t) {

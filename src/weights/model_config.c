@@ -39,10 +39,10 @@ typedef struct field {
 static const field fields[] = {
     SIZE(vocabulary, "vocab_size", 30522, "vocab_size", 30522, 1 << 26),
     SIZE(channels, "hidden_size", 768, "dim", 768, 65536),
-    SIZE(layers, "num_hidden_layers", 12, "n_layers", 6, 1000),
+    SIZE(layers, "num_hidden_layers", 12, "n_layers", 6, 255),
     SIZE(heads, "num_attention_heads", 12, "n_heads", 12, 65536),
     SIZE(feed_forward, "intermediate_size", 3072, "hidden_dim", 3072, 1 << 20),
-    SIZE(positions, "max_position_embeddings", 512, "max_position_embeddings", 512, 1 << 20),
+    SIZE(positions, "max_position_embeddings", 512, "max_position_embeddings", 512, 1 << 16),
     SIZE(types, "type_vocab_size", 2, NULL, 0, 65536),
     NUMBER(layer_norm_eps, "layer_norm_eps", 1e-12, NULL, 1e-12, 0.1),
     NUMBER(hidden_dropout, "hidden_dropout_prob", 0.1, "dropout", 0.1, 0.999),

@@ -106,3 +106,80 @@ def test_a_run_is_not_overwritten_by_accident(project, straight):
     result = subprocess.run(command("straight"), cwd=project, capture_output=True, text=True)
     assert result.returncode == 2 and "--overwrite" in result.stderr
     assert weights(project / "straight") == straight[0]
+
+
+def said(result):
+    return result.stderr.decode().splitlines()
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def stopped(project, request):
+    """A run that was stopped in its middle by being killed after its first checkpoint."""
+    run = project / f"stopped-{request.node.name}"
+    process = subprocess.Popen(command(run), cwd=project, stderr=subprocess.DEVNULL)
+    while not (run / "checkpoint" / "last").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    return run
+
+
+def test_resuming_through_the_link_keeps_the_link(project, straight):
+    latest = project / "checkpoints" / "latest"
+    run = project / "linked"
+    subprocess.run(command(run, TRAIN__MAX_STEPS="4"), cwd=project, check=True, capture_output=True)
+    subprocess.run([BERTFT, "train", "--resume", "checkpoints/latest"], cwd=project, check=True, capture_output=True)
+    assert latest.resolve() == run.resolve()
+    subprocess.run([BERTFT, "eval"], cwd=project, check=True, capture_output=True)
+
+
+def test_training_on_from_the_link_freezes_the_folder_behind_it(project, straight):
+    first, second = project / "chain-1", project / "chain-2"
+    subprocess.run(command(first, TRAIN__MAX_STEPS="4"), cwd=project, check=True, capture_output=True)
+    subprocess.run(command(second, TRAIN__MAX_STEPS="4", MODEL__WEIGHTS="checkpoints/latest"), cwd=project, check=True,
+                   capture_output=True)
+    assert "WEIGHTS: chain-1" in (second / "config.yaml").read_text()
+    subprocess.run([BERTFT, "train", "--resume", str(second)], cwd=project, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("old, new", [("LR: 0.001", "LR: 0.1"), ("DENSE_EMBEDDINGS: false", "DENSE_EMBEDDINGS: true"),
+                                      ("FREEZE: []", "FREEZE: [embeddings]"), ("EPOCHS: 2", "EPOCHS: 3")])
+def test_settings_changed_behind_its_back(project, stopped, old, new):
+    edit(stopped / "config.yaml", old, new)
+    result = subprocess.run([BERTFT, "train", "--resume", str(stopped)], cwd=project, capture_output=True)
+    assert result.returncode == 2 and "other data, settings or weights" in said(result)[-1]
+
+
+def test_settings_that_change_no_weight_may_change(project, straight, stopped):
+    edit(stopped / "config.yaml", "LOG_EVERY: 10", "LOG_EVERY: 3")
+    edit(stopped / "config.yaml", "SAVE_EVERY: 5", "SAVE_EVERY: 7")
+    subprocess.run([BERTFT, "train", "--resume", str(stopped)], cwd=project, check=True, capture_output=True)
+    assert weights(stopped) == straight[0]
+
+
+def test_other_kernels_are_named(project, stopped):
+    result = subprocess.run([BERTFT, "train", "--resume", str(stopped), "--device", "cpu-generic"], cwd=project,
+                            capture_output=True)
+    warnings = [line for line in said(result) if line.startswith("bertft: warning: ")]
+    other = "cpu-generic" not in subprocess.check_output([BERTFT, "info"], text=True).splitlines()[0]
+    assert result.returncode == 0
+    assert len(warnings) == other and all("cpu-generic" in line for line in warnings)
+
+
+def test_what_a_killed_process_left_is_removed(project, stopped):
+    for left in (stopped / "model.safetensors.tmp.123", stopped / "checkpoint" / "last.tmp.77"):
+        left.write_bytes(b"half")
+    subprocess.run([BERTFT, "train", "--resume", str(stopped)], cwd=project, check=True, capture_output=True)
+    assert not [path for path in stopped.rglob("*") if ".tmp." in path.name]
+
+
+def test_a_finished_run_says_so(project, straight):
+    result = subprocess.run([BERTFT, "train", "--resume", "straight"], cwd=project, capture_output=True)
+    assert result.returncode == 0 and "done already" in said(result)[0]
+    assert weights(project / "straight") == straight[0]

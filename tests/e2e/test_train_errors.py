@@ -69,6 +69,8 @@ def test_bad_rows_can_be_left_out(attempt, tmp_path):
     (("TRAIN.FREEZE", "[7]"), "layer"),
     (("LOSS.CLASS_WEIGHTS", "[1, 2, 3]"), "3 weights for 2 classes"),
     (("TRAIN.METRIC", "mse"), "mse"),
+    (("SCHEDULER.NAME", "reduce_lr_on_plateau", "DATA.VALID", "None", "DATA.VALID_FRACTION", "0"), "validation set"),
+    (("TRAIN.PATIENCE", "2", "DATA.VALID", "None", "DATA.VALID_FRACTION", "0"), "validation set"),
     (("SCHEDULER.NAME", "reduce_lr_on_plateau", "SCHEDULER.METRIC", "mse"), "mse"),
     (("OPTIM.LRR", "1"), "OPTIM.LR"),
     (("OPTIM.LR", "fast"), "OPTIM.LR"),
@@ -139,3 +141,41 @@ def test_interrupted_before_the_first_step_is_no_crash(bertft, golden, tmp_path)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode in (1, -signal.SIGINT)
+
+
+def test_class_weights_that_leave_nothing(attempt):
+    message = attempt(2, "LOSS.CLASS_WEIGHTS", "[0, 0]")
+    assert "LOSS.CLASS_WEIGHTS" in message and "step 1" in message
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_model_is_never_overwritten(bertft, golden, tmp_path, overwrite):
+    model, other = tmp_path / "model", tmp_path / "other"
+    shutil.copytree(golden, model)
+    shutil.copytree(golden, other)
+    before = (model / "model.safetensors").read_bytes()
+    for weights in (model, other):
+        message = bertft.fails(2, "train", "configs/params.yaml", "MODEL.WEIGHTS", weights, "OUTPUT_DIR", model, *overwrite)
+        assert "name another" in message
+    assert (model / "model.safetensors").read_bytes() == before
+
+
+def test_a_config_that_claims_more_than_the_file_holds(attempt, golden, tmp_path):
+    model = tmp_path / "huge"
+    shutil.copytree(golden, model)
+    config = json.loads((model / "config.json").read_text())
+    config.update(hidden_size=65536, intermediate_size=65536, num_hidden_layers=255)
+    (model / "config.json").write_text(json.dumps(config))
+    assert "has shape (" in attempt(2, "MODEL.WEIGHTS", model)
+
+
+def test_a_bad_row_that_no_text_uses_is_no_matter(attempt, golden, tmp_path):
+    name = "bert.embeddings.word_embeddings.weight"
+    model = tmp_path / "nan"
+    shutil.copytree(golden, model)
+    data = bytearray((model / "model.safetensors").read_bytes())
+    size = struct.unpack("<Q", data[:8])[0]
+    end = 8 + size + json.loads(data[8:8 + size])[name]["data_offsets"][1]
+    data[end - 4:end] = struct.pack("<f", float("nan"))
+    (model / "model.safetensors").write_bytes(data)
+    attempt(0, "MODEL.WEIGHTS", model)

@@ -335,8 +335,8 @@ static void check_final(golden *g, bft_optimizer *optimizer, const char *kind) {
         const bft_tensor *theirs = expected(g, "final.%s.%s", kind, param->name);
         if (param->sparse) {
             for (uint32_t word = 0; word < model->config.vocabulary; word++) {
-                OK(reader.read(&error, reader.context, &word, 1,
-                               (char *)rows + word * model->config.channels * g->backend.ops->real));
+                reader.read(reader.context, &word, 1,
+                            (char *)rows + word * model->config.channels * g->backend.ops->real);
             }
             g->backend.ops->to_host(g->backend.device, rows, values, table);
         } else {

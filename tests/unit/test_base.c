@@ -259,8 +259,6 @@ static void writer_renames_into_place(void **state) {
         assert_int_equal(bft_writer_write(&err, writer, bytes + at, piece), BFT_OK);
         at += piece;
     }
-    memcpy(bytes + 5, "patched", 7);
-    assert_int_equal(bft_writer_patch(&err, writer, 5, "patched", 7), BFT_OK);
     assert_holds("out", "old", 3);
     assert_int_equal(bft_writer_commit(&err, writer), BFT_OK);
     assert_holds("out", bytes, SIZE);

@@ -142,7 +142,7 @@ static void refuses_what_we_cannot_do(void **state) {
         {"\"pruned_heads\":{\"1\":[0]}", "\"pruned_heads\" are not supported"},
         {"\"problem_type\":\"ranking\"", "\"problem_type\": ranking"},
         {"\"bertft_head\":\"lstm\"", "\"bertft_head\": lstm"},
-        {"\"num_hidden_layers\":0", "\"num_hidden_layers\" must be a whole number from 1 to 1000"},
+        {"\"num_hidden_layers\":0", "\"num_hidden_layers\" must be a whole number from 1 to 255"},
         {"\"num_hidden_layers\":1001", "\"num_hidden_layers\""},
         {"\"num_hidden_layers\":-1", "\"num_hidden_layers\""},
         {"\"num_hidden_layers\":3.0", "\"num_hidden_layers\""},
