@@ -21,7 +21,8 @@ bft_status bft_run_check(bft_error *err, const char *folder, const char *weights
 /* A new run: the folder, config.yaml and an empty metrics.jsonl. An old run's files are removed first. */
 bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config);
 
-/* An existing run, for going on; what a killed process left half-written is removed. bft_run_cut then takes metrics.jsonl back to `step`. */
+/* An existing run, for going on; what a killed process left half-written is removed. bft_run_cut then takes
+ * metrics.jsonl back to `step`. */
 bft_status bft_run_open(bft_error *err, bft_run *run, const char *folder);
 bft_status bft_run_cut(bft_error *err, bft_run *run, uint64_t step);
 void bft_run_close(bft_run *run); /* also fine on {0} */
