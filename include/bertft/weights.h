@@ -68,6 +68,9 @@ typedef struct bft_model_config {
     bool has_labels; /* id2label stood in the file */
     bft_problem problem;
     const char *head; /* "linear", "mean" or "pooler" when a run of ours wrote it, else NULL */
+    /* "TokenClassification" and its like, where `architectures` says that the folder's classifier isn't one of texts;
+     * else NULL */
+    const char *other_task;
 } bft_model_config;
 
 /* Reads FOLDER/config.json. Fields that we don't support (relative positions, another activation, decoders) are refused by name; an

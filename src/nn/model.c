@@ -199,13 +199,18 @@ static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft
     return bft_weights_open(err, &model->weights, folder);
 }
 
-/* What head a folder holds: ours says so in config.json; Hugging Face's shows by its tensors. */
-static bft_head head_of(const bft_model *model, head_source *there) {
+/* What head a folder holds: ours says so in config.json; Hugging Face's shows by its tensors, unless config.json says
+ * that they are for another task. */
+static bft_head head_of(const bft_model *model, const char *folder, head_source *there) {
     const char *pooler = model->config.architecture == BFT_BERT ? "bert.pooler.dense.weight" : "pre_classifier.weight";
     there->pooler = find(model->weights, pooler) != NULL;
     there->classifier = bft_weights_find(model->weights, "classifier.weight") != NULL;
     const char *ours = model->file_config.head;
     if (!there->classifier) {
+        return BFT_HEAD_NONE;
+    }
+    if (model->file_config.other_task != NULL) {
+        bft_log_warning("%s: its classifier is one for %s and is not read", folder, model->file_config.other_task);
         return BFT_HEAD_NONE;
     }
     if (ours != NULL && strcmp(ours, "linear") == 0) {
@@ -220,7 +225,7 @@ static bft_head head_of(const bft_model *model, head_source *there) {
 static bft_status open_for_inference(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {
     BFT_TRY(begin(err, out, folder, backend));
     head_source from = {0};
-    (*out)->head = head_of(*out, &from);
+    (*out)->head = head_of(*out, folder, &from);
     return load(err, *out, folder, from);
 }
 
@@ -265,7 +270,7 @@ static bft_status open_for_training(bft_error *err, bft_model **out, const char 
     BFT_TRY(begin(err, out, folder, backend));
     bft_model *model = *out;
     head_source from = {0};
-    bool keeps = head_of(model, &from) == setup->head && same_labels(&model->file_config, &setup->labels);
+    bool keeps = head_of(model, folder, &from) == setup->head && same_labels(&model->file_config, &setup->labels);
     from.seed = setup->seed;
     from.classifier = keeps;
     model->head = setup->head;

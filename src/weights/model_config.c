@@ -17,6 +17,8 @@ static const char *const problem_names[] = {[BFT_SINGLE_LABEL] = "single_label_c
                                             [BFT_MULTI_LABEL] = "multi_label_classification",
                                             [BFT_REGRESSION] = "regression"};
 static const char *const head_names[] = {"linear", "mean", "pooler"};
+/* Models of these tasks may have a "classifier" too: of tokens, or of one of several answers. */
+static const char *const other_tasks[] = {"TokenClassification", "MultipleChoice", "QuestionAnswering"};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -124,6 +126,18 @@ static bft_status read_architecture(bft_error *err, const source *from, bft_arch
     }
     *out = BFT_BERT;
     return BFT_OK;
+}
+
+/* BertForTokenClassification -> "TokenClassification"; NULL for what isn't one of other_tasks. */
+static const char *read_other_task(const source *from) {
+    const char *model_class = json_string_value(json_array_get(look_up(from, "architectures"), 0));
+    const char *task = model_class == NULL ? NULL : strstr(model_class, "For");
+    for (size_t i = 0; task != NULL && i < COUNT_OF(other_tasks); i++) {
+        if (strcmp(task + strlen("For"), other_tasks[i]) == 0) {
+            return other_tasks[i];
+        }
+    }
+    return NULL;
 }
 
 static bft_status read_field(bft_error *err, const source *from, const field *f, bft_model_config *config) {
@@ -313,6 +327,7 @@ static bft_status read_config(bft_error *err, const source *from, bft_model_conf
     BFT_TRY(read_choice(err, from, "bertft_head", head_names, COUNT_OF(head_names), &head));
     config->problem = problem < 0 ? BFT_PROBLEM_NONE : (bft_problem)problem;
     config->head = head < 0 ? NULL : head_names[head];
+    config->other_task = read_other_task(from);
     return BFT_OK;
 }
 

@@ -191,3 +191,13 @@ def test_a_folder_without_a_classifier(bertft, edited):
     error = bertft.fails(2, "predict", "-m", folder, input="ok\n")
     assert "classifier" in error
     assert len(bertft.jsonl("embed", "-m", folder, input="ok\n")[0]) == 20
+
+
+@pytest.mark.parametrize("task", ["TokenClassification", "MultipleChoice"])
+def test_a_classifier_for_another_task(bertft, edited, task):
+    """Its tensors have the names of a classifier of texts; architectures says that they aren't one."""
+    folder = edited(architectures=[f"BertFor{task}"])
+    assert "no classifier" in bertft.fails(2, "predict", "-m", folder, input="ok\n")
+    result = bertft("embed", "-m", folder, input="ok\n")
+    assert result.returncode == 0 and len(json.loads(result.stdout)) == 20
+    assert result.stderr.decode() == f"bertft: warning: {folder}: its classifier is one for {task} and is not read\n"

@@ -95,6 +95,33 @@ static void old_files(void **state) {
     refuse("{\"hidden_size\":8,\"num_hidden_layers\":1,\"architectures\":[\"RobertaModel\"]}", "has no \"model_type\"");
 }
 
+/* Only the tasks whose models may have a "classifier" that isn't one of texts. */
+static void tells_other_tasks(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"[\"BertForTokenClassification\"]", "TokenClassification"},
+        {"[\"DistilBertForQuestionAnswering\"]", "QuestionAnswering"},
+        {"[\"BertForMultipleChoice\"]", "MultipleChoice"},
+        {"[\"BertForSequenceClassification\"]", NULL},
+        {"[\"BertForMaskedLM\"]", NULL},
+        {"[\"BertModel\"]", NULL},
+        {"[]", NULL},
+        {"null", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        bft_model_config c;
+        snprintf(text, sizeof text, "{\"model_type\":\"bert\",\"architectures\":%s}", cases[i][0]);
+        accept(text, &c);
+        if (cases[i][1] == NULL) {
+            assert_null(c.other_task);
+        } else {
+            assert_string_equal(c.other_task, cases[i][1]);
+        }
+        bft_model_config_free(&c);
+    }
+}
+
 static void labels(void **state) {
     (void)state;
     bft_model_config c;
@@ -231,6 +258,7 @@ int main(void) {
         cmocka_unit_test(defaults_of_transformers),
         cmocka_unit_test(reads_every_field),
         cmocka_unit_test(old_files),
+        cmocka_unit_test(tells_other_tasks),
         cmocka_unit_test(labels),
         cmocka_unit_test(refuses_what_we_cannot_do),
         cmocka_unit_test(writes),
