@@ -17,8 +17,9 @@ enum { CHUNK = 256 };
 static const char help[] =
     "usage: bertft eval [RUN] [--data FILE] [--json] [--threads N] [--device D] [--precision P] [KEY VALUE]...\n"
     "\n"
-    "Metrics of a run, or of a Hugging Face folder with a classifier, on DATA.TEST, or DATA.VALID where that is not "
-    "set.\n"
+    "Metrics of a run, or of a Hugging Face folder with a classifier, on DATA.TEST; where that is not set on "
+    "DATA.VALID;\n"
+    "where neither is, on the share of DATA.TRAIN that training held back (DATA.VALID_FRACTION, by SEED).\n"
     "RUN is checkpoints/latest, the newest run, where it isn't given.\n"
     "\n"
     "  --data FILE       measure on this file, read as the DATA.* settings say\n"
@@ -38,30 +39,72 @@ typedef struct command {
     bft_labels labels; /* the model's */
     bft_dataset *data;
     bft_metrics *metrics;
-    const char *split; /* "test", "valid", "file" */
+    const char *split; /* "test", "valid", "held out", "file" */
+    double fraction;   /* of the files' samples that are measured, the rest having been trained on; 0: all */
     size_t path_count;
     const char **paths;
 } command;
 
 /* ---- What is measured ---- */
 
-static bft_status find_files(bft_error *err, command *c, const char *file) {
-    static const char *const keys[] = {"DATA.TEST", "DATA.VALID"};
-    static const char *const splits[] = {"test", "valid"};
-    size_t which = bft_config_list_size(c->config, keys[0]) > 0 ? 0 : 1;
-    size_t count = file != NULL ? 1 : bft_config_list_size(c->config, keys[which]);
-    if (count == 0) {
-        return bft_error_set(err, BFT_BAD, "eval: neither DATA.TEST nor DATA.VALID names a file; --data FILE does");
+/* The split of DATA.TRAIN that `train` made is made again by the run's own settings: with others, texts that were
+ * trained on would be measured. */
+static bft_status check_pairs(bft_error *err, const bft_arguments *arguments) {
+    for (size_t i = 0; i < arguments->pair_words; i += 2) {
+        const char *key = arguments->pairs[i];
+        if (strcmp(key, "SEED") == 0 || strncmp(key, "DATA.", strlen("DATA.")) == 0) {
+            return bft_error_set(err, BFT_BAD,
+                                 "eval: %s would change which texts training held back; leave it out, or name other "
+                                 "texts: --data FILE",
+                                 key);
+        }
     }
-    c->paths = calloc(count, sizeof *c->paths);
+    return BFT_OK;
+}
+
+/* The key whose files are measured, and what they are to the run. */
+static bft_status find_split(bft_error *err, command *c, const bft_arguments *arguments, const char **key) {
+    static const char *const keys[] = {"DATA.TEST", "DATA.VALID", "DATA.TRAIN"};
+    static const char *const splits[] = {"test", "valid", "held out"};
+    size_t which = 0;
+    while (which < 3 && bft_config_list_size(c->config, keys[which]) == 0) {
+        which++;
+    }
+    double fraction = bft_config_float(c->config, "DATA.VALID_FRACTION");
+    if (which == 3 || (which == 2 && fraction == 0)) {
+        return bft_error_set(err, BFT_BAD, "eval: neither DATA.TEST nor DATA.VALID names a file%s; --data FILE does",
+                             which == 2 ? ", and training held nothing back (DATA.VALID_FRACTION 0)" : "");
+    }
+    *key = keys[which];
+    c->split = splits[which];
+    c->fraction = which == 2 ? fraction : 0;
+    return which == 2 ? check_pairs(err, arguments) : BFT_OK;
+}
+
+static bft_status find_files(bft_error *err, command *c, const char *file, const bft_arguments *arguments) {
+    const char *key = NULL;
+    c->split = "file";
+    if (file == NULL) {
+        BFT_TRY(find_split(err, c, arguments, &key));
+    }
+    c->path_count = file != NULL ? 1 : bft_config_list_size(c->config, key);
+    c->paths = calloc(c->path_count, sizeof *c->paths);
     if (c->paths == NULL) {
-        return bft_error_memory(err, count * sizeof *c->paths);
+        return bft_error_memory(err, c->path_count * sizeof *c->paths);
     }
-    c->split = file != NULL ? "file" : splits[which];
-    c->path_count = count;
-    for (size_t i = 0; i < count; i++) {
-        c->paths[i] = file != NULL ? file : bft_config_list_at(c->config, keys[which], i);
+    for (size_t i = 0; i < c->path_count; i++) {
+        c->paths[i] = file != NULL ? file : bft_config_list_at(c->config, key, i);
     }
+    return BFT_OK;
+}
+
+/* Leaves of the training set what training held back. */
+static bft_status keep_held_out(bft_error *err, command *c) {
+    bft_dataset *kept = NULL;
+    uint64_t seed = (uint64_t)bft_config_int(c->config, "SEED");
+    BFT_TRY(bft_dataset_split(err, c->data, c->fraction, seed, &kept));
+    bft_dataset_destroy(c->data);
+    c->data = kept;
     return BFT_OK;
 }
 
@@ -84,8 +127,8 @@ static bft_status read_data(bft_error *err, command *c) {
     c->labels = (bft_labels){.count = bft_model_classes(model), .names = bft_model_configuration(model)->labels};
     BFT_TRY(bft_dataset_read(err, &c->data, c->config, c->path_count, c->paths, c->runner.tokenizer,
                              c->runner.max_length, &c->labels));
-    if (bft_dataset_size(c->data) == 0) {
-        return bft_error_set(err, BFT_BAD, "%s: holds no samples", c->paths[0]);
+    if (c->fraction > 0) {
+        BFT_TRY(keep_held_out(err, c));
     }
     return bft_metrics_create(err, &c->metrics, problem, &c->labels, (size_t)bft_config_int(c->config, "EVAL.BINS"),
                               bft_config_float(c->config, "EVAL.THRESHOLD"));
@@ -142,12 +185,23 @@ static bft_status json_report(bft_error *err, const command *c, const char *fold
     return status;
 }
 
+/* The first line: which model was measured on which texts. */
+static void say_what(const command *c, const char *folder) {
+    const char *others = c->path_count > 1 ? " and others" : "";
+    size_t samples = bft_dataset_size(c->data);
+    if (c->fraction > 0) {
+        bft_log_info("%s on what training held back of %s%s (DATA.VALID_FRACTION %g, SEED %lld): %zu samples", folder,
+                     c->paths[0], others, c->fraction, (long long)bft_config_int(c->config, "SEED"), samples);
+    } else {
+        bft_log_info("%s on %s%s (%s): %zu samples", folder, c->paths[0], others, c->split, samples);
+    }
+}
+
 static bft_status report(bft_error *err, const command *c, const char *folder, bool json, bft_output *output) {
     if (json) {
         BFT_TRY(json_report(err, c, folder, &output->text));
     } else {
-        bft_log_info("%s on %s%s (%s): %zu samples", folder, c->paths[0], c->path_count > 1 ? " and others" : "",
-                     c->split, bft_dataset_size(c->data));
+        say_what(c, folder);
         BFT_TRY(bft_metrics_text(err, c->metrics, &output->text));
     }
     return bft_output_flush(err, output);
@@ -156,7 +210,7 @@ static bft_status report(bft_error *err, const command *c, const char *folder, b
 static bft_status run(bft_error *err, command *c, const char *folder, const char *file,
                       const bft_arguments *arguments) {
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
-    BFT_TRY(find_files(err, c, file));
+    BFT_TRY(find_files(err, c, file, arguments));
     BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
     BFT_TRY(bft_runner_open(err, &c->runner, folder, c->config, c->backend));
     if (bft_model_classes(c->runner.model) == 0) {

@@ -71,6 +71,29 @@ def test_the_validation_file_where_there_is_no_test(bertft, trained, place):
     assert "--data" in bertft.fails(2, "eval", trained, "DATA.TEST", "None", "DATA.VALID", "None")
 
 
+def test_what_training_held_back_where_no_file_is_named(bertft, golden, place, tmp_path):
+    """The split is made again: the figures are those that training had for the model that it kept."""
+    run = tmp_path / "run"
+    bertft.ok("train", bertft.root / "configs" / "params.yaml", "MODEL.WEIGHTS", golden, "DATA.VALID", "None", "DATA.TEST",
+              "None", "DATA.VALID_FRACTION", 0.15, "SEED", 5, "TRAIN.MAX_STEPS", 20, "TRAIN.EVAL_EVERY", 10, "OUTPUT_DIR",
+              run, cwd=place)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = max((line for line in lines if line.get("split") == "valid"), key=lambda line: line["f1_macro"])
+    report = json.loads(bertft.ok("eval", run, "--json", cwd=place))
+    assert report["split"] == "held out" and report["files"] == ["data/support-ru/train.tsv"]
+    assert math.isclose(report["f1_macro"], best["f1_macro"], rel_tol=1e-8)
+    assert math.isclose(report["log_loss"], best["log_loss"], rel_tol=1e-6)
+    first = bertft("eval", run, cwd=place).stderr.decode().splitlines()[0]
+    assert "held back of data/support-ru/train.tsv (DATA.VALID_FRACTION 0.15, SEED 5)" in first
+    assert f"{report['samples']} samples" in first
+    for pair in (["SEED", 6], ["DATA.VALID_FRACTION", 0.5], ["DATA.TRAIN", "other.tsv"]):
+        error = bertft.fails(2, "eval", run, *pair, cwd=place)
+        assert pair[0] in error and "--data FILE" in error
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("VALID_FRACTION: 0.15", "VALID_FRACTION: 0.0"))
+    assert "held nothing back" in bertft.fails(2, "eval", run, cwd=place)
+
+
 def test_multi_label_without_a_configuration(bertft, edited, tmp_path):
     """A Hugging Face folder says itself how its data is to be read."""
     folder = edited(problem_type="multi_label_classification")
