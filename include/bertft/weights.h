@@ -35,6 +35,9 @@ size_t bft_weights_count(const bft_weights *weights);
 const bft_tensor *bft_weights_at(const bft_weights *weights, size_t index);       /* in the file's order */
 const bft_tensor *bft_weights_find(const bft_weights *weights, const char *name); /* NULL: there is none */
 
+/* All values of a tensor that has data, as floats into out (count). */
+void bft_tensor_to_float(const bft_tensor *tensor, float *out);
+
 /* Tells the system that values [first, first + count) of a mapped tensor, once read, won't be needed for a while: their
  * pages no longer count as this process's memory. Reading them again is right, and slower. */
 void bft_tensor_release(const bft_tensor *tensor, size_t first, size_t count);

@@ -109,12 +109,11 @@ static bft_status copy_tensor(bft_error *err, bft_sentence *sentence, const bft_
         return bft_error_set(err, BFT_BAD, "%s: '%s' has %zu dimensions (%zu, %zu, ..), config.json says (%zu, %zu)",
                              tensor->file, name, tensor->dimensions, first, second, rows, columns);
     }
-    if (tensor->data == NULL || tensor->dtype != BFT_F32) {
-        return bft_error_set(err, BFT_BAD, "%s: '%s' is not in F32, the only type supported in a Dense", tensor->file,
-                             name);
+    if (tensor->data == NULL) {
+        return bft_error_set(err, BFT_BAD, "%s: '%s' is of a type other than F32, F16 and BF16", tensor->file, name);
     }
     BFT_TRY(BFT_NEW(err, &sentence->arena, out, tensor->count));
-    memcpy(*out, tensor->data, tensor->count * sizeof **out);
+    bft_tensor_to_float(tensor, *out);
     for (size_t i = 0; i < tensor->count; i++) {
         if (!isfinite((*out)[i])) {
             return bft_error_set(err, BFT_BAD, "%s: '%s' holds a value that isn't finite", tensor->file, name);

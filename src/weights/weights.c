@@ -190,6 +190,33 @@ const bft_tensor *bft_weights_find(const bft_weights *weights, const char *name)
     return NULL;
 }
 
+/* Every half is a float: normal ones get another exponent, subnormal ones are multiples of 2^-24. */
+static float float_of_half(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, fraction = half & 0x3ff, bits;
+    float value;
+    if (exponent == 0) {
+        value = (float)fraction * 0x1p-24f;
+        return sign != 0 ? -value : value;
+    }
+    bits = sign | (exponent == 0x1f ? 0xffu : exponent + (127 - 15)) << 23 | fraction << 13;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void bft_tensor_to_float(const bft_tensor *tensor, float *out) {
+    const uint16_t *shorts = tensor->data;
+    for (size_t i = 0; tensor->dtype == BFT_F16 && i < tensor->count; i++) {
+        out[i] = float_of_half(shorts[i]);
+    }
+    for (size_t i = 0; tensor->dtype == BFT_BF16 && i < tensor->count; i++) {
+        uint32_t bits = (uint32_t)shorts[i] << 16;
+        memcpy(&out[i], &bits, sizeof *out);
+    }
+    if (tensor->dtype == BFT_F32 && tensor->count > 0) {
+        memcpy(out, tensor->data, tensor->count * sizeof *out);
+    }
+}
+
 void bft_tensor_release(const bft_tensor *tensor, size_t first, size_t count) {
     if (!tensor->mapped || count == 0) {
         return;

@@ -28,11 +28,17 @@ def read_tensors(path):
     return tensors
 
 
-def write_tensors(path, tensors):
+def pack(values, dtype):
+    if dtype == "BF16":  # the upper half of a float
+        return b"".join(struct.pack("<f", value)[2:] for value in values)
+    return struct.pack(f"<{len(values)}{'f' if dtype == 'F32' else 'e'}", *values)
+
+
+def write_tensors(path, tensors, dtype="F32"):
     header, body = {}, b""
     for name, (shape, values) in tensors.items():
-        data = struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        data = pack(values, dtype)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
@@ -127,6 +133,17 @@ def test_sentence(bertft, golden, sentence, activation):
             y = [math.tanh(value) for value in y]
         length = math.sqrt(sum(value * value for value in y))
         assert close(vector, [value / length for value in y])
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_a_dense_of_another_type(bertft, sentence, dtype):
+    """The same vectors as from the same values in F32; eighths are exact in every type."""
+    config, tensors = dense_of("torch.nn.modules.linear.Identity")
+    tensors = {name: (shape, [round(value * 8) / 8 for value in values]) for name, (shape, values) in tensors.items()}
+    folder = sentence(MEAN, config, tensors)
+    expected = vectors(bertft, folder)
+    write_tensors(folder / "2_Dense" / "model.safetensors", tensors, dtype)
+    assert vectors(bertft, folder) == expected
 
 
 def test_sentence_pooling_by_name_and_its_length(bertft, golden, sentence):

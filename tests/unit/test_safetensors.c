@@ -1,6 +1,8 @@
 /* test_safetensors.c: reading safetensors (whole, sharded, hostile) and writing them. */
 #include "weights_test.h"
 
+#include <math.h>
+
 /* ---- Files made by the reference implementation ---- */
 
 static void reads_the_reference(void **state) {
@@ -94,6 +96,37 @@ static void copies_what_is_misaligned(void **state) {
     assert_string_equal(bft_weights_at(weights, 0)->name, "u"); /* in the order of their places */
     bft_weights_close(weights);
     bft_buffer_free(&file);
+}
+
+/* floats[i] must be what the 16 bits of i mean: a sign, an exponent, a fraction of so many bits. */
+static void expect_short_floats(const float *floats, int fraction_bits) {
+    int top = (1 << (15 - fraction_bits)) - 1, bias = top / 2 + fraction_bits;
+    for (int i = 0; i < 1 << 16; i++) {
+        int exponent = i >> fraction_bits & top, fraction = i & ((1 << fraction_bits) - 1);
+        double size =
+            exponent == 0 ? ldexp(fraction, 1 - bias) : ldexp((1 << fraction_bits) + fraction, exponent - bias);
+        assert_int_equal(signbit(floats[i]) != 0, i >> 15);
+        if (exponent < top) {
+            assert_true(fabs((double)floats[i]) == size);
+        } else {
+            assert_true(fraction == 0 ? isinf(floats[i]) : isnan(floats[i]));
+        }
+    }
+}
+
+static void converts_short_floats(void **state) {
+    (void)state;
+    static uint16_t shorts[1 << 16];
+    static float floats[1 << 16];
+    for (size_t i = 0; i < 1 << 16; i++) {
+        shorts[i] = (uint16_t)i;
+    }
+    bft_tensor tensor = {.dtype = BFT_F16, .data = shorts, .count = 1 << 16};
+    bft_tensor_to_float(&tensor, floats);
+    expect_short_floats(floats, 10);
+    tensor.dtype = BFT_BF16;
+    bft_tensor_to_float(&tensor, floats);
+    expect_short_floats(floats, 7);
 }
 
 #define ENTRY(name, dtype, shape, begin, end)                                                                          \
@@ -335,11 +368,17 @@ static void writing_fails_cleanly(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_reference),       cmocka_unit_test(reads_shards),
-        cmocka_unit_test(survives_damage),           cmocka_unit_test(accepts_what_the_format_allows),
-        cmocka_unit_test(copies_what_is_misaligned), cmocka_unit_test(refuses_lies),
-        cmocka_unit_test(refuses_deep_headers),      cmocka_unit_test(folders),
-        cmocka_unit_test(refuses_lying_indices),     cmocka_unit_test(writes),
+        cmocka_unit_test(reads_the_reference),
+        cmocka_unit_test(reads_shards),
+        cmocka_unit_test(survives_damage),
+        cmocka_unit_test(accepts_what_the_format_allows),
+        cmocka_unit_test(converts_short_floats),
+        cmocka_unit_test(copies_what_is_misaligned),
+        cmocka_unit_test(refuses_lies),
+        cmocka_unit_test(refuses_deep_headers),
+        cmocka_unit_test(folders),
+        cmocka_unit_test(refuses_lying_indices),
+        cmocka_unit_test(writes),
         cmocka_unit_test(writing_fails_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
