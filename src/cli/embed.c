@@ -42,7 +42,8 @@ typedef struct command {
     size_t waiting; /* texts added and not yet answered */
 } command;
 
-static bft_status settle(bft_error *err, command *c) {
+static bft_status settle(bft_error *err, void *context) {
+    command *c = context;
     bft_buffer *out = &c->output.text;
     BFT_TRY(bft_embedder_run(err, c->embedder));
     for (size_t i = 0; i < c->waiting; i++) {
@@ -58,37 +59,14 @@ static bft_status settle(bft_error *err, command *c) {
     return BFT_OK;
 }
 
-static bft_status settle_and_flush(bft_error *err, command *c) {
-    BFT_TRY(settle(err, c));
-    return bft_output_flush(err, &c->output);
-}
-
-static bft_status read_all(bft_error *err, command *c) {
-    while (!c->output.closed) {
-        if (bft_source_would_block(&c->source)) {
-            BFT_TRY(settle_and_flush(err, c));
-        }
-        char *text;
-        size_t length;
-        bool more, cut;
-        bft_status status = bft_source_next(err, &c->source, &text, &length, &more);
-        if (status != BFT_OK) {
-            bft_error later; /* what was read before the bad line is still answered */
-            settle_and_flush(&later, c);
-            return status;
-        }
-        if (!more) {
-            break;
-        }
-        BFT_TRY(bft_embedder_add(err, c->embedder, text, length, &cut));
-        if (cut) {
-            bft_source_warn_cut(&c->source, bft_embedder_max_length(c->embedder));
-        }
-        if (++c->waiting == MOST_TEXTS) {
-            BFT_TRY(settle(err, c));
-        }
+static bft_status take(bft_error *err, void *context, char *text, size_t length) {
+    command *c = context;
+    bool cut;
+    BFT_TRY(bft_embedder_add(err, c->embedder, text, length, &cut));
+    if (cut) {
+        bft_source_warn_cut(&c->source, bft_embedder_max_length(c->embedder));
     }
-    return settle_and_flush(err, c);
+    return ++c->waiting == MOST_TEXTS ? settle(err, c) : BFT_OK;
 }
 
 static bft_status find_embedding(bft_error *err, const char *folder, const char *pooling, bft_embedding *out) {
@@ -133,7 +111,7 @@ bft_status bft_command_embed(bft_error *err, int argc, char **argv) {
     BFT_TRY(bft_folder_find(err, model, &folder));
     bft_status status = open_command(err, &c, folder, pooling, input, &arguments);
     if (status == BFT_OK) {
-        status = read_all(err, &c);
+        status = bft_source_read(err, &c.source, &c.output, &(bft_reader){&c, take, settle});
     }
     bft_embedder_destroy(c.embedder);
     bft_backend_close(&c.backend);

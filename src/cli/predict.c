@@ -136,7 +136,8 @@ static bft_status print_turn(bft_error *err, command *c, const event *e, size_t 
 }
 
 /* Computes and prints all that waits. */
-static bft_status settle(bft_error *err, command *c) {
+static bft_status settle(bft_error *err, void *context) {
+    command *c = context;
     BFT_TRY(bft_predictor_run(err, c->predictor));
     size_t turns = 0;
     for (size_t i = 0; i < c->event_count; i++) {
@@ -155,35 +156,17 @@ static bft_status settle(bft_error *err, command *c) {
     return BFT_OK;
 }
 
-static bft_status settle_and_flush(bft_error *err, command *c) {
-    BFT_TRY(settle(err, c));
-    return bft_output_flush(err, &c->output);
+static bft_status take(bft_error *err, void *context, char *line, size_t length) {
+    command *c = context;
+    BFT_TRY(take_line(err, c, line, length));
+    return c->event_count == MOST_EVENTS || c->bytes.length >= MOST_BYTES ? settle(err, c) : BFT_OK;
 }
 
 static bft_status read_all(bft_error *err, command *c) {
-    while (!c->output.closed) {
-        if (bft_source_would_block(&c->source)) {
-            BFT_TRY(settle_and_flush(err, c));
-        }
-        char *line;
-        size_t length;
-        bool more;
-        bft_status status = bft_source_next(err, &c->source, &line, &length, &more);
-        if (status != BFT_OK) {
-            bft_error later; /* what was read before the bad line is still answered */
-            settle_and_flush(&later, c);
-            return status;
-        }
-        if (!more) {
-            break;
-        }
-        BFT_TRY(take_line(err, c, line, length));
-        if (c->event_count == MOST_EVENTS || c->bytes.length >= MOST_BYTES) {
-            BFT_TRY(settle(err, c));
-        }
-    }
+    BFT_TRY(bft_source_read(err, &c->source, &c->output, &(bft_reader){c, take, settle}));
     end_dialog(c);
-    return settle_and_flush(err, c);
+    BFT_TRY(settle(err, c));
+    return bft_output_flush(err, &c->output);
 }
 
 /* ---- The command ---- */

@@ -42,7 +42,8 @@ static bft_status text_of_object(bft_error *err, bft_source *source, const char 
     return source->copy != NULL ? BFT_OK : bft_error_memory(err, *length + 1);
 }
 
-bft_status bft_source_next(bft_error *err, bft_source *source, char **text, size_t *length, bool *more) {
+/* The next text; *more false: the end. */
+static bft_status next_text(bft_error *err, bft_source *source, char **text, size_t *length, bool *more) {
     bool cut;
     BFT_TRY(bft_lines_next(err, source->lines, text, length, &cut, more));
     if (!*more) {
@@ -60,8 +61,31 @@ bft_status bft_source_next(bft_error *err, bft_source *source, char **text, size
     return source->jsonl ? text_of_object(err, source, *text, *length, text, length) : BFT_OK;
 }
 
-bool bft_source_would_block(const bft_source *source) {
-    return bft_lines_would_block(source->lines);
+static bft_status settle_and_flush(bft_error *err, bft_output *output, const bft_reader *reader) {
+    BFT_TRY(reader->settle(err, reader->command));
+    return bft_output_flush(err, output);
+}
+
+bft_status bft_source_read(bft_error *err, bft_source *source, bft_output *output, const bft_reader *reader) {
+    while (!output->closed) {
+        if (bft_lines_would_block(source->lines)) {
+            BFT_TRY(settle_and_flush(err, output, reader));
+        }
+        char *text;
+        size_t length;
+        bool more;
+        bft_status status = next_text(err, source, &text, &length, &more);
+        if (status != BFT_OK) {
+            bft_error later; /* what was read before the bad line is still answered */
+            settle_and_flush(&later, output, reader);
+            return status;
+        }
+        if (!more) {
+            break;
+        }
+        BFT_TRY(reader->take(err, reader->command, text, length));
+    }
+    return settle_and_flush(err, output, reader);
 }
 
 void bft_source_warn_cut(bft_source *source, size_t limit) {

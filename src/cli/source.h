@@ -4,6 +4,7 @@
 
 #include "base/lines.h"
 #include "bertft/error.h"
+#include "cli/output.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,12 +24,18 @@ extern const char *const bft_source_inputs[]; /* the choices of --input */
 bft_status bft_source_open(bft_error *err, bft_source *source, const char *path, const char *input, size_t longest);
 void bft_source_close(bft_source *source);
 
-/* The next text, which stays valid until the next call and may be changed in place; NUL-terminated behind its
- * `length`. *more false: the end. */
-bft_status bft_source_next(bft_error *err, bft_source *source, char **text, size_t *length, bool *more);
+/* What a command does with the texts that it reads. */
+typedef struct bft_reader {
+    void *command;
+    /* One text, which may be changed in place and is gone after the call; a NUL stands behind its `length`. */
+    bft_status (*take)(bft_error *err, void *command, char *text, size_t length);
+    /* Appends to the output what is known of all texts taken and not yet answered. */
+    bft_status (*settle)(bft_error *err, void *command);
+} bft_reader;
 
-/* True where the next text isn't there yet: the moment to flush. */
-bool bft_source_would_block(const bft_source *source);
+/* Reads to the end of the input, or until nobody reads the output. Whatever was taken is settled and flushed before
+ * the input makes us wait, before the line of a failure in the input is returned, and at the end. */
+bft_status bft_source_read(bft_error *err, bft_source *source, bft_output *output, const bft_reader *reader);
 
 /* Says once that texts are longer than the `limit` tokens that the model reads; the text given last is the first of
  * them. */

@@ -22,70 +22,59 @@ static const char help[] =
     "\n"
     "  echo 'Где мой заказ?' | bertft tokenize -m models/rubert-tiny2 --tokens\n";
 
-static bft_status append_tokens(bft_error *err, bft_buffer *out, const bft_tokenizer *tokenizer,
-                                const bft_encoding *encoding, bool tokens) {
+typedef struct command {
+    bft_tokenizer *tokenizer;
+    bft_encoding encoding;
+    bft_source source;
+    bft_output output;
+    bool tokens; /* not ids */
+} command;
+
+static bft_status take(bft_error *err, void *context, char *text, size_t length) {
+    command *c = context;
+    bft_buffer *out = &c->output.text;
+    BFT_TRY(bft_tokenizer_encode(err, c->tokenizer, text, length, NULL, 0, 0, &c->encoding));
     BFT_TRY(bft_buffer_append(err, out, "[", 1));
-    for (size_t i = 0; i < encoding->count; i++) {
+    for (size_t i = 0; i < c->encoding.count; i++) {
         BFT_TRY(bft_buffer_append(err, out, ", ", i > 0 ? 2 : 0));
-        const char *token = tokens ? bft_tokenizer_token(tokenizer, encoding->ids[i]) : NULL;
+        const char *token = c->tokens ? bft_tokenizer_token(c->tokenizer, c->encoding.ids[i]) : NULL;
         BFT_TRY(token != NULL ? bft_json_quote(err, out, token, strlen(token))
-                              : bft_buffer_printf(err, out, "%lu", (unsigned long)encoding->ids[i]));
+                              : bft_buffer_printf(err, out, "%lu", (unsigned long)c->encoding.ids[i]));
     }
-    return bft_buffer_append(err, out, "]\n", 2);
+    BFT_TRY(bft_buffer_append(err, out, "]\n", 2));
+    return bft_output_drain(err, &c->output);
 }
 
-static bft_status read_all(bft_error *err, bft_source *source, bft_output *output, const bft_tokenizer *tokenizer,
-                           bft_encoding *encoding, bool tokens) {
-    while (!output->closed) {
-        if (bft_source_would_block(source)) {
-            BFT_TRY(bft_output_flush(err, output));
-        }
-        char *text;
-        size_t length;
-        bool more;
-        bft_status status = bft_source_next(err, source, &text, &length, &more);
-        if (status != BFT_OK) {
-            bft_error later; /* what was read before the bad line is still answered */
-            bft_output_flush(&later, output);
-            return status;
-        }
-        if (!more) {
-            break;
-        }
-        BFT_TRY(bft_tokenizer_encode(err, tokenizer, text, length, NULL, 0, 0, encoding));
-        BFT_TRY(append_tokens(err, &output->text, tokenizer, encoding, tokens));
-        BFT_TRY(bft_output_drain(err, output));
-    }
-    return bft_output_flush(err, output);
+/* Every text is answered when it is taken. */
+static bft_status settle(bft_error *err, void *context) {
+    (void)err;
+    (void)context;
+    return BFT_OK;
 }
 
 bft_status bft_command_tokenize(bft_error *err, int argc, char **argv) {
     const char *model = NULL, *input = NULL, *folder;
-    bool tokens = false;
+    command c = {0};
     const bft_option options[] = {
-        {"-m", NULL, &model, NULL}, {"--tokens", &tokens, NULL, NULL}, {"--input", NULL, &input, bft_source_inputs}};
+        {"-m", NULL, &model, NULL}, {"--tokens", &c.tokens, NULL, NULL}, {"--input", NULL, &input, bft_source_inputs}};
     const bft_usage usage = {.name = "tokenize", .options = options, .option_count = sizeof options / sizeof *options};
     bft_arguments arguments;
     BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
     if (arguments.help) {
         return bft_output_print(err, help);
     }
-    bft_output output;
-    bft_source source = {0};
-    bft_tokenizer *tokenizer = NULL;
-    bft_encoding encoding = {0};
-    BFT_TRY(bft_output_open(err, &output));
+    BFT_TRY(bft_output_open(err, &c.output));
     BFT_TRY(bft_folder_find(err, model, &folder));
-    bft_status status = bft_tokenizer_open(err, &tokenizer, folder);
+    bft_status status = bft_tokenizer_open(err, &c.tokenizer, folder);
     if (status == BFT_OK) {
-        status = bft_source_open(err, &source, NULL, input, LONGEST_LINE);
+        status = bft_source_open(err, &c.source, NULL, input, LONGEST_LINE);
     }
     if (status == BFT_OK) {
-        status = read_all(err, &source, &output, tokenizer, &encoding, tokens);
+        status = bft_source_read(err, &c.source, &c.output, &(bft_reader){&c, take, settle});
     }
-    bft_encoding_free(&encoding);
-    bft_tokenizer_destroy(tokenizer);
-    bft_source_close(&source);
-    bft_output_free(&output);
+    bft_encoding_free(&c.encoding);
+    bft_tokenizer_destroy(c.tokenizer);
+    bft_source_close(&c.source);
+    bft_output_free(&c.output);
     return status;
 }
