@@ -4,12 +4,30 @@
 #include "base/file.h"
 #include "base/utf8.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+/* An empty object is 2 bytes of text and 230 of memory: a text of little else would take a hundred times its size.
+ * Brackets in strings are counted too; no honest file comes near. */
+static bool has_too_many_brackets(const char *text, size_t length) {
+    enum { BRACKET_LIMIT = 1 << 20 };
+    size_t brackets = 0;
+    for (size_t i = 0; i < length; i++) {
+        brackets += text[i] == '{' || text[i] == '[';
+    }
+    return brackets > BRACKET_LIMIT;
+}
 
 static bft_status parse(bft_error *err, const char *name, size_t line, const char *text, size_t length, size_t flags,
                         json_t **out) {
     json_error_t why;
+    if (has_too_many_brackets(text, length)) {
+        return bft_error_set(err, BFT_BAD, "%s: holds more than a million objects and lists", name);
+    }
     *out = json_loadb(text, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &why);
+    if (*out == NULL && why.text[0] == '\0') { /* all that jansson says where memory is short */
+        return bft_error_set(err, BFT_FAILED, "%s: out of memory while %zu bytes of JSON were read", name, length);
+    }
     if (*out == NULL) {
         size_t where = line + (why.line > 0 ? (size_t)why.line - 1 : 0);
         return bft_error_set(err, BFT_BAD, "%s:%zu: not JSON: %s", name, where, why.text);

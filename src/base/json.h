@@ -1,5 +1,5 @@
 /* json.h: JSON through jansson, with the settings that hostile files need: duplicate keys are refused, strings may
- * hold NULs and carry their lengths. */
+ * hold NULs and carry their lengths, and a text takes at most 30 times its size in memory, beyond some 250 MB. */
 #ifndef BFT_BASE_JSON_H
 #define BFT_BASE_JSON_H
 
