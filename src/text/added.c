@@ -135,7 +135,8 @@ const bft_added_token *bft_added_next(const bft_added_set *set, const char *text
             continue;
         }
         search->start = token->lstrip ? spaces_before(text, start, search->gap) : start;
-        search->end = token->rstrip ? spaces_after(text, length, end) : end;
+        /* Up to the end of the token before, if that is further on, there are spaces only. */
+        search->end = token->rstrip ? spaces_after(text, length, end > search->gap ? end : search->gap) : end;
         return token;
     }
     search->at = search->start = search->end = length;

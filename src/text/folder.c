@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "text/recipe.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,8 +109,8 @@ static bft_status read_named(bft_error *err, const folder *files, bft_recipe *re
 }
 
 typedef struct numbered {
-    long number;
-    const char *text;
+    double number; /* JSON's, and a whole number in any file that we know */
+    bft_text key;
     json_t *value;
 } numbered;
 
@@ -118,23 +119,38 @@ static int compare_numbered(const void *left, const void *right) {
     return (a->number > b->number) - (a->number < b->number);
 }
 
-/* Adds tokens by rising number: {"5": {"content": "a", …}} (added_tokens_decoder) or {"a": 5} (added_tokens.json). */
+/* Fills the list from {"5": {"content": "a", …}} (added_tokens_decoder) or {"a": 5} (added_tokens.json). */
+static bft_status list_numbered(bft_error *err, const bft_recipe *recipe, json_t *object, bool keys_are_numbers,
+                                numbered *list) {
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at), list++) {
+        *list = (numbered){.key = {json_object_iter_key(at), json_object_iter_key_len(at)},
+                           .value = json_object_iter_value(at)};
+        char *end = NULL;
+        list->number = keys_are_numbers ? strtod(list->key.data, &end) : json_number_value(list->value);
+        bool fine = keys_are_numbers ? end != list->key.data && end == list->key.data + list->key.length
+                                     : json_is_number(list->value);
+        if (!fine || !isfinite(list->number)) {
+            return bft_error_set(err, BFT_BAD, "%s/%s: the entry \"%s\" has no number", recipe->source,
+                                 keys_are_numbers ? "tokenizer_config.json: added_tokens_decoder" : "added_tokens.json",
+                                 list->key.data);
+        }
+    }
+    return BFT_OK;
+}
+
+/* Adds those tokens by rising number. */
 static bft_status add_numbered(bft_error *err, bft_recipe *recipe, json_t *object, bool keys_are_numbers) {
     numbered *list = calloc(json_object_size(object) + 1, sizeof *list);
     if (list == NULL) {
         return bft_error_memory(err, (json_object_size(object) + 1) * sizeof *list);
     }
-    size_t count = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value) {
-        list[count++] =
-            (numbered){keys_are_numbers ? strtol(key, NULL, 10) : (long)json_number_value(value), key, value};
+    size_t count = json_object_size(object);
+    bft_status status = list_numbered(err, recipe, object, keys_are_numbers, list);
+    if (status == BFT_OK) {
+        qsort(list, count, sizeof *list, compare_numbered);
     }
-    qsort(list, count, sizeof *list, compare_numbered);
-    bft_status status = BFT_OK;
     for (size_t i = 0; i < count && status == BFT_OK; i++) {
-        bft_added_token token = {.text = bft_text_of(list[i].text), .normalized = true};
+        bft_added_token token = {.text = list[i].key, .normalized = true};
         if (keys_are_numbers) {
             status = bft_recipe_read_token(err, recipe, list[i].value, false, &token);
         }

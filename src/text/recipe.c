@@ -32,6 +32,10 @@ bft_recipe bft_recipe_create(const char *source) {
 }
 
 bft_status bft_recipe_add(bft_error *err, bft_recipe *recipe, bft_added_token token) {
+    if (token.text.length > BFT_LONGEST_MATCH) {
+        return bft_error_set(err, BFT_BAD, "%s: the added token \"%.40s...\" has %zu bytes; at most %d are supported",
+                             recipe->source, token.text.data, token.text.length, BFT_LONGEST_MATCH);
+    }
     if (recipe->added_count == recipe->added_capacity) {
         size_t capacity = 2 * recipe->added_capacity + 16;
         bft_added_token *grown = realloc(recipe->added, capacity * sizeof *grown);

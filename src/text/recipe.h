@@ -6,7 +6,12 @@
 #include "bertft/tokenizer.h"
 #include "base/json.h"
 
-enum { BFT_TOKENIZER_FILE_LIMIT = 256 << 20 }; /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
+enum {
+    BFT_TOKENIZER_FILE_LIMIT = 64 << 20, /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
+    /* Characters of a word that may still be cut into pieces, bytes of an added token: the searches for both take time
+     * that grows with the product of this and the length of the text. Models have 100. */
+    BFT_LONGEST_MATCH = 1000
+};
 #define BFT_NO_ID UINT32_MAX
 
 /* Bytes that somebody else owns: they may hold NULs. data is NULL where nothing was said. */

@@ -154,8 +154,10 @@ static bft_status read_model(bft_error *err, bft_recipe *recipe, json_t *json, s
         return refuse(err, recipe, "model", "WordPiece, with strings for unk_token and continuing_subword_prefix,");
     }
     const json_t *longest = json_object_get(part, "max_input_chars_per_word");
-    if (!json_is_integer(longest) || json_integer_value(longest) < 0) {
-        return refuse(err, recipe, "model: max_input_chars_per_word", "a number of characters");
+    if (!json_is_integer(longest) || json_integer_value(longest) < 0 ||
+        json_integer_value(longest) > BFT_LONGEST_MATCH) {
+        return bft_error_set(err, BFT_BAD, "%s: model: max_input_chars_per_word: a number from 0 to %d is expected",
+                             recipe->source, BFT_LONGEST_MATCH);
     }
     recipe->longest_word = (size_t)json_integer_value(longest);
     json_t *vocab = json_object_get(part, "vocab");

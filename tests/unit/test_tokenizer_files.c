@@ -5,6 +5,7 @@
 #include "base/file.h"
 
 #include <sys/stat.h>
+#include <time.h>
 
 static const bft_normalizer uncased = {true, true, true, true};
 
@@ -67,7 +68,9 @@ static void wrong_values(void **state) {
         {"\"strip_accents\": true", "\"strip_accents\": \"\"",
          "./tokenizer.json: strip_accents: true or false is expected"},
         {"\"max_input_chars_per_word\": 100", "\"max_input_chars_per_word\": -1",
-         "./tokenizer.json: model: max_input_chars_per_word: a number of characters is expected"},
+         "./tokenizer.json: model: max_input_chars_per_word: a number from 0 to 1000 is expected"},
+        {"\"max_input_chars_per_word\": 100", "\"max_input_chars_per_word\": 1001",
+         "./tokenizer.json: model: max_input_chars_per_word: a number from 0 to 1000 is expected"},
         {"\"unk_token\": \"[UNK]\"", "\"unk_token\": \"<unk>\"",
          "./tokenizer.json: the vocabulary lacks the special token \"<unk>\""},
         {"[\"[SEP]\", 3]", "[\"[SEP]\", 50]", "./tokenizer.json: the vocabulary lacks the special token \"[SEP]\""},
@@ -115,7 +118,7 @@ static void not_json(void **state) {
     bft_buffer_free(&deep);
     assert_int_equal(bft_tokenizer_open(&err, &tokenizer, "."), BFT_BAD);
     assert_int_equal(truncate("tokenizer.json", (off_t)300 << 20), 0);
-    expect_error("./tokenizer.json: holds 314572800 bytes, at most 268435456 are expected");
+    expect_error("./tokenizer.json: holds 314572800 bytes, at most 67108864 are expected");
     SCRATCH("tokenizer.json", "[1]");
     expect_error("./tokenizer.json: pre_tokenizer of type null is not supported; BertPreTokenizer is");
     forget_all();
@@ -200,6 +203,38 @@ static void vocab_added_tokens(void **state) {
     bft_tokenizer_destroy(tokenizer);
     SCRATCH("tokenizer_config.json", "{\"added_tokens_decoder\": {\"60\": 7}}");
     expect_error(".: an added token: an object with \"content\" is expected");
+    SCRATCH("tokenizer_config.json", "{\"added_tokens_decoder\": {\"6x\": {\"content\": \"<z>\"}}}");
+    expect_error("./tokenizer_config.json: added_tokens_decoder: the entry \"6x\" has no number");
+    SCRATCH("tokenizer_config.json", "{}");
+    SCRATCH("added_tokens.json", "{\"<B>\": 1e300, \"<A>\": -1e300}"); /* only their order counts */
+    tokenizer = open_folder(".");
+    EXPECT(tokenizer, "<A><B>", 5, 50, 51, SEP);
+    bft_tokenizer_destroy(tokenizer);
+    SCRATCH("added_tokens.json", "{\"<B>\": \"90\"}");
+    expect_error("./added_tokens.json: the entry \"<B>\" has no number");
+    forget_all();
+}
+
+/* Tokens that would make each step of a search long: the time must stay near that of reading the text. */
+static void hostile_added_tokens(void **state) {
+    (void)state;
+    enum { LENGTH = 1 << 20 };
+    static char text[LENGTH], added[1200], name[1002];
+    memset(text, ' ', LENGTH);
+    write_json("tokenizer.json", uncased, ",{\"content\":\" \",\"rstrip\":true}");
+    bft_tokenizer *tokenizer = open_folder(".");
+    bft_encoding encoding = {0};
+    clock_t start = clock();
+    assert_int_equal(bft_tokenizer_encode(&err, tokenizer, text, LENGTH, NULL, 0, 0, &encoding), BFT_OK);
+    assert_true((clock() - start) / CLOCKS_PER_SEC < 20); /* where each space looks for the last one, minutes */
+    assert_int_equal(encoding.count, LENGTH + 2);
+    bft_encoding_free(&encoding);
+    bft_tokenizer_destroy(tokenizer);
+    memset(name, 'q', 1001);
+    snprintf(added, sizeof added, ",{\"content\":\"%s\"}", name);
+    write_json("tokenizer.json", uncased, added);
+    expect_error("./tokenizer.json: the added token \"qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq...\" has 1001 bytes; at "
+                 "most 1000 are supported");
     forget_all();
 }
 
@@ -237,9 +272,10 @@ static void bad_vocab(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unsupported_parts),  cmocka_unit_test(wrong_values),  cmocka_unit_test(not_json),
-        cmocka_unit_test(no_normalizer),      cmocka_unit_test(json_settings), cmocka_unit_test(vocab_settings),
-        cmocka_unit_test(vocab_added_tokens), cmocka_unit_test(vocab_lines),   cmocka_unit_test(bad_vocab),
+        cmocka_unit_test(unsupported_parts),  cmocka_unit_test(wrong_values),         cmocka_unit_test(not_json),
+        cmocka_unit_test(no_normalizer),      cmocka_unit_test(json_settings),        cmocka_unit_test(vocab_settings),
+        cmocka_unit_test(vocab_added_tokens), cmocka_unit_test(hostile_added_tokens), cmocka_unit_test(vocab_lines),
+        cmocka_unit_test(bad_vocab),
     };
     return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }
