@@ -28,7 +28,7 @@ FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 
-KERNELS := $(BUILD)/kernels/ops.o $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
+KERNELS := $(BUILD)/kernels/ops.o $(BUILD)/kernels/plugin.o $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
 OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(KERNELS)
 LIB     := $(BUILD)/libbertft.a
@@ -66,6 +66,28 @@ $(BUILD)/kernels/cpu/%.$(1).o: kernels/cpu/%.c | flags
 endef
 $(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
 
+# ---- The CUDA backend: a library of its own; and the same sources on a host shim, which proves them without a GPU ----
+CUDA    := $(sort $(wildcard kernels/cuda/*.cu))
+SIM     := $(patsubst %.cu,$(BUILD)/sim/%.o,$(filter-out kernels/cuda/runtime.cu,$(CUDA))) \
+           $(BUILD)/sim/tests/cudasim/sim.o $(BUILD)/sim/tests/cudasim/runtime.o $(BUILD)/sim/src/base/error.o
+SIMCXX  := $(CXX) -std=c++17 -D_GNU_SOURCE -DBFT_CUDASIM -Iinclude -Isrc -I. -fPIC -fvisibility=hidden -ffp-contract=off \
+           -Wall -Wextra -Werror $(VARIANT_FLAGS) $(CFLAGS) -MMD -MP
+
+$(BUILD)/sim/%.o: %.cu | flags
+	@mkdir -p $(@D)
+	$(SIMCXX) -x c++ -c -o $@ $<
+
+$(BUILD)/sim/%.o: %.cc | flags
+	@mkdir -p $(@D)
+	$(SIMCXX) -c -o $@ $<
+
+$(BUILD)/sim/%.o: %.c | flags
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+$(BUILD)/libbertft_cudasim.so: $(SIM)
+	$(CXX) $(VARIANT_FLAGS) -shared -o $@ $^
+
 # ---- Tests: each tests/unit/test_*.c and tests/golden/test_*.c is a cmocka program; tests/ops is one program ----
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/golden/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
@@ -86,7 +108,7 @@ OPS     := $(patsubst tests/ops/%.c,$(BUILD)/tests/objects/%.o,$(wildcard tests/
            $(patsubst %,$(BUILD)/src/base/%.o,arena error philox thread)
 
 $(BUILD)/tests/ops: $(OPS)
-	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lm -pthread
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lm -ldl -pthread
 
 $(BUILD)/tests/%: $(BUILD)/tests/parity/%.o $(LIB)
 	@mkdir -p $(@D)

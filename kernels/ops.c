@@ -1,5 +1,6 @@
 /* ops.c: which backends there are, which of them this machine can run, and what belongs to the contract itself. */
 #include "kernels/ops.h"
+#include "kernels/plugin.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -77,13 +78,9 @@ bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
             return BFT_OK;
         }
     }
-    return refuse(err, name);
-}
-
-uint32_t bft_adamw_gap(double beta1) {
-    uint32_t gap = 0;
-    for (double power = 1; power >= 0x1p-24; power *= beta1) {
-        gap++;
+    if (strcmp(name, "cuda") == 0 || strcmp(name, "cudasim") == 0) {
+        BFT_TRY(bft_plugin_open(err, name, out));
+        return check_complete(err, *out);
     }
-    return gap;
+    return refuse(err, name);
 }

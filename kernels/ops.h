@@ -228,7 +228,13 @@ typedef struct bft_adamw_rows {
 } bft_adamw_rows;
 
 /* The gap: the smallest g with beta1^g < 2^-24, so that it is a function of beta1 alone. */
-uint32_t bft_adamw_gap(double beta1);
+static inline uint32_t bft_adamw_gap(double beta1) {
+    uint32_t gap = 0;
+    for (double power = 1; power >= 0x1p-24; power *= beta1) {
+        gap++;
+    }
+    return gap;
+}
 
 typedef enum bft_dtype { BFT_F32, BFT_F16, BFT_BF16 } bft_dtype;
 static inline size_t bft_dtype_size(bft_dtype type) {
@@ -281,7 +287,8 @@ struct bft_ops {
 typedef struct bft_ops bft_ops;
 
 /* The backend by its name: "cpu" (the best instruction set of this machine), one of its sets by name ("cpu-generic",
- * "cpu-avx2", "cpu-avx512"), "ref", "ref64". BFT_BAD where it is unknown, or this machine can't run it. */
+ * "cpu-avx2", "cpu-avx512"), "ref", "ref64"; "cuda", and for tests "cudasim", are libraries of their own
+ * (kernels/plugin.h). BFT_BAD where it is unknown, or this machine can't run it. */
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out);
 
 /* All backends that this machine can run, NULL at the end; for tests and `bertft info`. */

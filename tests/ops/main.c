@@ -26,6 +26,7 @@ typedef struct tally {
 typedef struct session {
     options options;
     const bft_ops *ref64;
+    const bft_ops *backends[MAX_BACKENDS]; /* NULL at the end */
     size_t passed, failed;
 } session;
 
@@ -122,7 +123,7 @@ static void run_shape(session *all, const subject *s, size_t shape, tally by_bac
         bft_arena_free(&p.arena);
         return;
     }
-    const bft_ops *const *every = bft_ops_all();
+    const bft_ops *const *every = all->backends;
     for (size_t i = 0; every[i] != NULL; i++) {
         if (is_chosen(&all->options, every[i]) && (every[i] != all->ref64 || s->truth != NULL)) {
             by_backend[i].cases++;
@@ -143,9 +144,9 @@ static void run_subject(session *all, const subject *s) {
     for (size_t shape = 0; shape < s->shape_count; shape++) {
         run_shape(all, s, shape, by_backend, &differences);
     }
-    for (size_t i = 0; bft_ops_all()[i] != NULL; i++) {
+    for (size_t i = 0; all->backends[i] != NULL; i++) {
         if (by_backend[i].cases > 0) {
-            printf("%-14s %-18s %3zu cases, largest error %.3f of the bound\n", s->op, bft_ops_all()[i]->name,
+            printf("%-14s %-18s %3zu cases, largest error %.3f of the bound\n", s->op, all->backends[i]->name,
                    by_backend[i].cases, by_backend[i].worst);
         }
     }
@@ -177,18 +178,35 @@ static bool parse(int count_of, char **words, options *out) {
     return true;
 }
 
+/* All that this machine can run; and the one asked for, which may be a library of its own. */
+static void find_backends(session *all) {
+    bft_error err;
+    size_t count = 0;
+    for (; bft_ops_all()[count] != NULL; count++) {
+        all->backends[count] = bft_ops_all()[count];
+    }
+    if (all->options.backend != NULL) {
+        const bft_ops *asked;
+        must(bft_ops_find(&err, all->options.backend, &asked), &err);
+        bool known = false;
+        for (size_t i = 0; i < count; i++) {
+            known |= all->backends[i] == asked;
+        }
+        if (!known) {
+            all->backends[count] = asked;
+        }
+    }
+}
+
 int main(int count_of, char **words) {
     session all = {.options.seed = 20240229};
     bft_error err;
-    const bft_ops *ignored;
     if (!parse(count_of, words, &all.options)) {
         fprintf(stderr, "usage: ops [--backend NAME] [--op NAME] [--seed N] [--list]\n");
         return 2;
     }
     must(bft_ops_find(&err, "ref64", &all.ref64), &err);
-    if (all.options.backend != NULL) {
-        must(bft_ops_find(&err, all.options.backend, &ignored), &err);
-    }
+    find_backends(&all);
     printf("seed %llu\n", (unsigned long long)all.options.seed);
     for (size_t i = 0; i < SUBJECTS; i++) {
         const subject *s = subjects[i];

@@ -1,0 +1,14 @@
+/* plugin.h: backends that live in a library of their own, opened at run time, so that one bertft works with and without them. */
+#ifndef BFT_KERNELS_PLUGIN_H
+#define BFT_KERNELS_PLUGIN_H
+
+#include "kernels/ops.h"
+
+/* The one symbol of such a library: its table, or NULL where it was built for another bft_ops (told by its size). */
+typedef const bft_ops *bft_plugin_door(size_t size_of_ops);
+#define BFT_PLUGIN_DOOR "bft_plugin"
+
+/* Opens libbertft_NAME.so, beside the program or in the folder above. It stays open. */
+bft_status bft_plugin_open(bft_error *err, const char *name, const bft_ops **out);
+
+#endif

@@ -1,0 +1,194 @@
+/* sim.cc: fibers, barriers and shuffles. */
+#include "tests/cudasim/sim.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <ucontext.h>
+#include <vector>
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace sim {
+
+namespace {
+
+enum { STACK = 64 * 1024 };
+
+enum state { READY, AT_BLOCK, AT_WARP, DONE };
+
+struct fiber {
+    ucontext_t context;
+    char stack[STACK];
+    state now = DONE;
+    unsigned round = 0; /* of exchanges, to alternate between two slots */
+};
+
+fiber *fibers = new fiber[WORST_THREADS]; /* for as long as the program runs */
+ucontext_t scheduler;
+const std::function<void()> *body;
+unsigned current, threads;
+uint64_t slots[2][WORST_THREADS];
+unsigned stamps[2][WORST_THREADS]; /* the exchange that wrote the slot, per thread from 1 */
+std::vector<char> shared_memory;
+uint64_t random_state = 0; /* 0: in order */
+
+unsigned long from_environment(const char *name) {
+    const char *text = getenv(name);
+    return text == nullptr ? 0 : strtoul(text, nullptr, 10);
+}
+
+[[noreturn]] void give_up(const char *what) {
+    fprintf(stderr, "cudasim: block (%u, %u): %s\n", blockIdx.x, blockIdx.y, what);
+    exit(1);
+}
+
+uint64_t next_random() {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+void enter() {
+    (*body)();
+    fibers[current].now = DONE;
+    swapcontext(&fibers[current].context, &scheduler);
+}
+
+void pause_as(state why) {
+    fibers[current].now = why;
+    swapcontext(&fibers[current].context, &scheduler);
+}
+
+void resume(unsigned thread) {
+    current = thread;
+    threadIdx = dim3(thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y));
+    swapcontext(&scheduler, &fibers[thread].context);
+}
+
+/* Lets go the threads [from, to) if all that are left wait for `what`; true where any did. */
+bool release(unsigned from, unsigned to, state what) {
+    bool any = false;
+    for (unsigned t = from; t < to; t++) {
+        if (fibers[t].now != DONE && fibers[t].now != what) {
+            return false;
+        }
+        any |= fibers[t].now == what;
+    }
+    for (unsigned t = from; any && t < to; t++) {
+        if (fibers[t].now == what) {
+            fibers[t].now = READY;
+        }
+    }
+    return any;
+}
+
+bool release_all() {
+    bool any = false;
+    for (unsigned warp = 0; warp < threads; warp += WARP) {
+        any |= release(warp, warp + WARP < threads ? warp + WARP : threads, AT_WARP);
+    }
+    return release(0, threads, AT_BLOCK) || any;
+}
+
+/* The threads' order for one round, from one barrier to the next. */
+void make_order(std::vector<unsigned> &order) {
+    for (unsigned t = 0; t < threads; t++) {
+        order[t] = t;
+    }
+    for (unsigned t = threads; random_state != 0 && t > 1; t--) {
+        unsigned other = (unsigned)(next_random() % t), kept = order[t - 1];
+        order[t - 1] = order[other];
+        order[other] = kept;
+    }
+}
+
+/* A fresh fiber for thread t. Not inlined: getcontext is one of the functions that return twice. */
+__attribute__((noinline)) void prepare(unsigned t) {
+    fiber &f = fibers[t];
+    f.now = READY;
+    f.round = 0;
+    stamps[0][t] = stamps[1][t] = 0;
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack;
+    f.context.uc_stack.ss_size = STACK;
+    f.context.uc_link = &scheduler;
+    makecontext(&f.context, enter, 0);
+}
+
+void run_block(size_t shared_bytes) {
+    std::vector<unsigned> order(threads);
+    shared_memory.assign(shared_bytes, (char)0xFF); /* NaN as a float */
+    for (unsigned t = 0; t < threads; t++) {
+        prepare(t);
+    }
+    for (;;) {
+        bool ran = false, left = false;
+        make_order(order);
+        for (unsigned t : order) {
+            if (fibers[t].now == READY) {
+                resume(t);
+                ran = true;
+            }
+            left |= fibers[t].now != DONE;
+        }
+        if (!left) {
+            return;
+        }
+        if (!release_all() && !ran) {
+            give_up("threads wait at different barriers, or some have left before one");
+        }
+    }
+}
+
+} // namespace
+
+bool launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread) {
+    static unsigned long launches = 0, failing = from_environment("BERTFT_SIM_FAIL_LAUNCH");
+    static bool seeded = (random_state = from_environment("BERTFT_SIM_ORDER"), true);
+    (void)seeded;
+    if (++launches == failing) {
+        return false;
+    }
+    threads = block.x * block.y * block.z;
+    if (threads == 0 || threads > WORST_THREADS || grid.x == 0 || grid.y == 0 || grid.y > 65535) {
+        give_up("an impossible launch");
+    }
+    gridDim = grid;
+    blockDim = block;
+    body = &thread;
+    for (unsigned y = 0; y < grid.y; y++) {
+        for (unsigned x = 0; x < grid.x; x++) {
+            blockIdx = dim3(x, y);
+            run_block(shared_bytes);
+        }
+    }
+    return true;
+}
+
+void *shared() {
+    return shared_memory.data();
+}
+
+void wait_block() {
+    pause_as(AT_BLOCK);
+}
+
+uint64_t exchange(uint64_t value, unsigned lane) {
+    unsigned warp = current / WARP * WARP, number = ++fibers[current].round, round = number % 2;
+    slots[round][current] = value;
+    stamps[round][current] = number;
+    pause_as(AT_WARP);
+    unsigned source = warp + lane;
+    if (source >= threads || stamps[round][source] != number) {
+        give_up("a shuffle reads a lane that isn't there");
+    }
+    return slots[round][source];
+}
+
+bool allocation_fails() {
+    static unsigned long allocations = 0, failing = from_environment("BERTFT_SIM_FAIL_ALLOC");
+    return ++allocations == failing;
+}
+
+} // namespace sim
