@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_THREADS = 256 };
 
@@ -92,6 +93,35 @@ static bft_status take_option(bft_error *err, const bft_usage *usage, const bft_
     return unknown_option(err, usage, options, count, word);
 }
 
+/* A KEY at the very end, or one with its value in the same word. */
+static bft_status check_key(bft_error *err, const bft_usage *usage, const char *word, bool last) {
+    if (last) {
+        return bft_error_set(err, BFT_BAD, "%s: %s needs a value after it", usage->name, word);
+    }
+    const char *equals = strchr(word, '=');
+    char key[64];
+    if (!usage->pairs || equals == NULL || (size_t)(equals - word) >= sizeof key) {
+        return BFT_OK;
+    }
+    memcpy(key, word, (size_t)(equals - word));
+    key[equals - word] = '\0';
+    return !looks_like_key(key)
+               ? BFT_OK
+               : bft_error_set(err, BFT_BAD, "%s: '%s' is one word, a key and its value are two: %s %s", usage->name,
+                               word, key, equals + 1);
+}
+
+/* Two plain words look like a pair: `predict a.txt b.txt`. What may be a misspelt key passes: the configuration knows
+ * the nearest one. */
+static bft_status check_first_pair(bft_error *err, const bft_usage *usage, char *const *pair) {
+    bool plain = strchr(pair[0], '.') == NULL && strpbrk(pair[0], "abcdefghijklmnopqrstuvwxyz/") != NULL;
+    if (!plain && access(pair[0], F_OK) != 0) {
+        return BFT_OK;
+    }
+    return bft_error_set(err, BFT_BAD, "%s: '%s %s' is no KEY VALUE pair, such as SEED 1; before the pairs stands %s",
+                         usage->name, pair[0], pair[1], usage->most > 0 ? usage->expected : "nothing");
+}
+
 /* Splits the plain words into the leading ones and the pairs, and checks how many there are. */
 static bft_status split_words(bft_error *err, const bft_usage *usage, bft_arguments *out) {
     if (usage->pairs) {
@@ -113,12 +143,11 @@ static bft_status split_words(bft_error *err, const bft_usage *usage, bft_argume
         return bft_error_set(err, BFT_BAD, "%s: %s is missing; `bertft %s --help` says more", usage->name,
                              usage->expected, usage->name);
     }
-    /* "predict DATA.TEST" with its value forgotten would take the key for a file */
     if (usage->pairs && out->word_count == 1 && looks_like_key(out->words[0])) {
-        return bft_error_set(err, BFT_BAD, "%s: KEY VALUE pairs are expected, the words from '%s' on are an odd number",
-                             usage->name, out->words[0]);
+        return bft_error_set(err, BFT_BAD, "%s: '%s' is left over: %s stands before the KEY VALUE pairs", usage->name,
+                             out->words[out->pair_words], usage->expected);
     }
-    return BFT_OK;
+    return out->pair_words > 0 ? check_first_pair(err, usage, out->pairs) : BFT_OK;
 }
 
 static bft_status parse_threads(bft_error *err, const bft_usage *usage, const char *text, int *threads) {
@@ -157,6 +186,7 @@ bft_status bft_options_parse(bft_error *err, const bft_usage *usage, int argc, c
             continue;
         }
         bool key = usage->pairs && looks_like_key(argv[at]);
+        BFT_TRY(check_key(err, usage, argv[at], key && at + 1 == argc));
         out->words[out->word_count++] = argv[at];
         if (key && at + 1 < argc) {
             out->words[out->word_count++] = argv[++at];

@@ -67,8 +67,18 @@ static void test_pairs_and_a_leading_word(void **state) {
     assert_int_equal(p.arguments.word_count, 0);
     assert_int_equal(p.arguments.pair_words, 2);
 
-    PARSE(&p, 1, true, "--json", "DATA.TEST", "a.tsv", "runs/a"); /* odd: the first is the leading word, and is a key */
-    assert_refused(&p, "DATA.TEST", "odd number");
+    PARSE(&p, 1, true, "--json", "DATA.TEST", "a.tsv", "runs/a"); /* the leading word comes last */
+    assert_refused(&p, "runs/a", "RUN stands before the KEY VALUE pairs");
+    PARSE(&p, 1, true, "runs/a", "DATA.TEST");
+    assert_refused(&p, "DATA.TEST", "needs a value");
+    PARSE(&p, 1, true, "runs/a", "OPTIM.LR=3e-5");
+    assert_refused(&p, "'OPTIM.LR=3e-5' is one word", "two: OPTIM.LR 3e-5");
+    PARSE(&p, 1, true, "runs/a", "runs/b");
+    assert_refused(&p, "'runs/a runs/b' is no KEY VALUE pair", "before the pairs stands RUN");
+    PARSE(&p, 1, true, "a", "b", "SEED", "1");
+    assert_refused(&p, "'a b' is no KEY VALUE pair", "stands RUN");
+    PARSE(&p, 1, true, "OUTPUT_DIR", "a=b", "DATA.LABEL_MAP", "A.B=c");
+    assert_int_equal(p.status, BFT_OK); /* values may be anything */
     PARSE(&p, 0, true, "file");
     assert_refused(&p, "file", "left over");
 }
