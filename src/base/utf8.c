@@ -1,6 +1,8 @@
 /* utf8.c: the decoder follows table 3-7 of the Unicode standard: the second byte's range depends on the first. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar) {
     const unsigned char *b = (const unsigned char *)text;
     if (b[0] < 0x80) {
@@ -38,6 +40,19 @@ size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar) {
     }
     *scalar = value;
     return want;
+}
+
+bool bft_utf8_valid(const char *text, size_t length) {
+    for (size_t at = 0; at < length;) {
+        uint32_t scalar;
+        size_t taken = bft_utf8_decode(text + at, length - at, &scalar);
+        bool written = taken == 3 && memcmp(text + at, "\xEF\xBF\xBD", 3) == 0; /* U+FFFD itself is no error */
+        if (scalar == BFT_UTF8_INVALID && !written) {
+            return false;
+        }
+        at += taken;
+    }
+    return true;
 }
 
 size_t bft_utf8_encode(uint32_t scalar, char out[4]) {

@@ -2,6 +2,7 @@
 #ifndef BFT_BASE_UTF8_H
 #define BFT_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,9 @@ enum { BFT_UTF8_INVALID = 0xFFFD };
  * that isn't UTF-8 gives U+FFFD for each maximal ill-formed part, as in the Unicode standard (section 3.9, "U+FFFD
  * substitution of maximal subparts") and Python's and Rust's lossy decoders. */
 size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar);
+
+/* Whether all of the text is UTF-8. */
+bool bft_utf8_valid(const char *text, size_t length);
 
 /* Writes 1 to 4 bytes and returns their number. `scalar` must be a Unicode scalar value. */
 size_t bft_utf8_encode(uint32_t scalar, char out[4]);

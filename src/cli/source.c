@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,12 @@ static bft_status next_text(bft_error *err, bft_source *source, char **text, siz
         source->warned_line = true;
         bft_log_warning("%s:%zu: the line is longer than %zu bytes; it and others like it are cut there",
                         bft_lines_name(source->lines), bft_lines_number(source->lines), source->longest);
+    }
+    if (!source->jsonl && !cut && !source->warned_bytes && !bft_utf8_valid(*text, *length)) {
+        source->warned_bytes = true;
+        bft_log_warning("%s:%zu: isn't UTF-8; bytes that aren't are read as U+FFFD, here and in other lines; "
+                        "`iconv -f CP1251 -t UTF-8` converts text from Windows",
+                        bft_lines_name(source->lines), bft_lines_number(source->lines));
     }
     return source->jsonl ? text_of_object(err, source, *text, *length, text, length) : BFT_OK;
 }

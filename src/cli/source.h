@@ -12,7 +12,7 @@
 typedef struct bft_source {
     bft_lines *lines;
     bool jsonl;
-    bool warned_line, warned_text; /* a line, a text over the limit has been reported */
+    bool warned_line, warned_text, warned_bytes; /* said already: over the limit in bytes, in tokens; not UTF-8 */
     size_t longest;                /* bytes of a line */
     char *copy;                    /* the last JSON line's text */
 } bft_source;

@@ -241,19 +241,6 @@ bft_status bft_config_merge_file(bft_error *err, bft_config *config, const char 
     return finish_merge(&m, config, status);
 }
 
-static bool is_utf8(const char *text) {
-    size_t length = strlen(text);
-    for (size_t at = 0; at < length;) {
-        uint32_t scalar;
-        size_t taken = bft_utf8_decode(text + at, length - at, &scalar);
-        if (scalar == BFT_UTF8_INVALID && strncmp(text + at, "\xEF\xBF\xBD", 3) != 0) {
-            return false;
-        }
-        at += taken;
-    }
-    return true;
-}
-
 static bft_status merge_pair(merge *m, size_t count, char *const *words, size_t at) {
     const char *name = words[at], *text = words[at + 1];
     size_t index = bft_schema_find(name);
@@ -269,7 +256,7 @@ static bft_status merge_pair(merge *m, size_t count, char *const *words, size_t 
             return bft_error_set(m->err, BFT_BAD, PAIR ": %s is given twice; give it once", name);
         }
     }
-    if (!is_utf8(text)) {
+    if (!bft_utf8_valid(text, strlen(text))) {
         return bft_error_set(m->err, BFT_BAD, PAIR ": the value of %s is not UTF-8", name);
     }
     BFT_TRY(bft_pair_parse(m->err, &m->scratch, text, &node));

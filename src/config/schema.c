@@ -30,6 +30,8 @@ const bft_key bft_schema[] = {
      "Whether the first row names the columns; auto: CSV and TSV have a header unless TEXT is a number."},
     {"DATA.QUOTE", BOOL | STRING, "auto", "auto", NULL,
      "Whether a double quote encloses fields (RFC 4180); auto: in CSV, not in TSV."},
+    {"DATA.DELIMITER", STRING, "auto", "auto|comma|semicolon|tab|pipe", NULL,
+     "What stands between columns; auto: a comma in CSV, a tab in TSV. Excel writes semicolons in many countries."},
     {"DATA.TEXT", INT | STRING, "text", NULL, "[0, 100000]",
      "The column (or JSON field) of the text: a name, or a number from 0 where there is no header."},
     {"DATA.LABEL", INT | STRING, "label", NULL, "[0, 100000]", "The column (or JSON field) of the label: as TEXT."},

@@ -29,16 +29,7 @@ bool bft_field_equals(bft_field field, const char *text) {
 }
 
 bool bft_field_is_name(bft_field field) {
-    for (size_t i = 0; i < field.length;) {
-        uint32_t scalar;
-        size_t taken = bft_utf8_decode(field.bytes + i, field.length - i, &scalar);
-        bool written = taken == 3 && memcmp(field.bytes + i, "\xEF\xBF\xBD", 3) == 0;
-        if (scalar == 0 || (scalar == BFT_UTF8_INVALID && !written)) {
-            return false;
-        }
-        i += taken;
-    }
-    return true;
+    return memchr(field.bytes, '\0', field.length) == NULL && bft_utf8_valid(field.bytes, field.length);
 }
 
 bool bft_field_integer(bft_field field, size_t *value) {

@@ -87,9 +87,10 @@ static bft_status bad_row(bft_error *err, const dataset_loader *loader, const ch
         return err->status;
     }
     if (tally->skipped++ == 0) {
-        int place = snprintf(NULL, 0, "%s:%zu: ", name, row->line);
+        size_t place = (size_t)snprintf(NULL, 0, "%s:%zu: ", name, row->line), length = strlen(err->message);
         tally->first_line = row->line;
-        snprintf(tally->first_reason, sizeof tally->first_reason, "%s", err->message + place);
+        /* a path may be longer than a message */
+        snprintf(tally->first_reason, sizeof tally->first_reason, "%s", err->message + (place < length ? place : 0));
     }
     return BFT_OK;
 }

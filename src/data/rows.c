@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/lines.h"
+#include "base/utf8.h"
 #include "data/csv.h"
 #include "data/label_list.h"
 
@@ -83,6 +84,22 @@ static bool has_header(const bft_config *config) {
                   !bft_field_integer(bft_field_of(bft_config_string(config, "DATA.TEXT")), &number));
 }
 
+static const struct {
+    const char *name;
+    char byte;
+} delimiters[] = {{"comma", ','}, {"semicolon", ';'}, {"tab", '\t'}, {"pipe", '|'}};
+enum { DELIMITERS = sizeof delimiters / sizeof *delimiters };
+
+static char choose_delimiter(const bft_config *config, row_format format) {
+    const char *wanted = bft_config_string(config, "DATA.DELIMITER");
+    for (size_t i = 0; i < DELIMITERS; i++) {
+        if (strcmp(wanted, delimiters[i].name) == 0) {
+            return delimiters[i].byte;
+        }
+    }
+    return format == FORMAT_TSV ? '\t' : ',';
+}
+
 bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config) {
     row_format format = FORMAT_CSV;
     BFT_TRY(choose_format(err, path, bft_config_string(config, "DATA.FORMAT"), &format));
@@ -99,7 +116,7 @@ bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const
         return status;
     }
     rows->csv.lines = rows->lines;
-    rows->csv.delimiter = format == FORMAT_TSV ? '\t' : ',';
+    rows->csv.delimiter = choose_delimiter(config, format);
     rows->csv.quotes = choice(config, "DATA.QUOTE", format == FORMAT_CSV);
     *out = rows;
     return BFT_OK;
@@ -130,7 +147,17 @@ static bft_status parse_cell(bft_error *err, bft_rows *rows, size_t line, bft_fi
 
 /* ---- CSV and TSV ---- */
 
-/* The header's names for an error line, joined by commas. */
+/* A header that is one name with a delimiter in it was written with another delimiter: which one, or NULL. */
+static const char *likely_delimiter(const bft_rows *rows) {
+    for (size_t i = 0; rows->csv.count == 1 && i < DELIMITERS; i++) {
+        if (memchr(rows->csv.fields[0].bytes, delimiters[i].byte, rows->csv.fields[0].length) != NULL) {
+            return delimiters[i].name;
+        }
+    }
+    return NULL;
+}
+
+/* The header's names stand in the error line, joined by commas. */
 static bft_status no_column(bft_error *err, bft_rows *rows, const char *key, const char *wanted) {
     bft_buffer names = {0};
     bft_status status = BFT_OK;
@@ -138,8 +165,10 @@ static bft_status no_column(bft_error *err, bft_rows *rows, const char *key, con
         status = bft_buffer_printf(err, &names, "%s%s", i > 0 ? ", " : "", rows->csv.fields[i].bytes);
     }
     if (status == BFT_OK) {
-        status = bft_error_set(err, BFT_BAD, "%s:%zu: no column \"%s\" (%s); the header has: %s", bft_rows_name(rows),
-                               rows->csv.line, wanted, key, names.data);
+        const char *other = likely_delimiter(rows);
+        status = bft_error_set(err, BFT_BAD, "%s:%zu: no column \"%s\" (%s); the header has: %s%s%s",
+                               bft_rows_name(rows), rows->csv.line, wanted, key, names.data,
+                               other != NULL ? "; perhaps DATA.DELIMITER is " : "", other != NULL ? other : "");
     }
     bft_buffer_free(&names);
     return status;
@@ -181,8 +210,9 @@ static bft_status find_column(bft_error *err, bft_rows *rows, bool header, const
 static bft_status find_columns(bft_error *err, bft_rows *rows, bool header) {
     for (size_t i = 0; header && i < rows->csv.count; i++) {
         if (!bft_field_is_name(rows->csv.fields[i])) {
-            return bft_error_set(err, BFT_BAD, "%s:%zu: the name of column %zu isn't valid UTF-8", bft_rows_name(rows),
-                                 rows->csv.line, i);
+            return bft_error_set(err, BFT_BAD,
+                                 "%s:%zu: the name of column %zu isn't valid UTF-8; convert the file to it",
+                                 bft_rows_name(rows), rows->csv.line, i);
         }
     }
     rows->columns = rows->csv.count;
@@ -358,5 +388,11 @@ bft_status bft_rows_next(bft_error *err, bft_rows *rows, bft_row *row, bool *mor
                              rows->columns_known ? "a header and no rows" : "no rows: the file is empty");
     }
     rows->any = true;
+    if (status == BFT_OK && *more && !bft_utf8_valid(row->text.bytes, row->text.length)) {
+        return bft_error_set(err, BFT_BAD,
+                             "%s:%zu: the text isn't UTF-8; `iconv -f CP1251 -t UTF-8` converts a file "
+                             "from Windows",
+                             bft_rows_name(rows), row->line);
+    }
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct bft_row {
 
 typedef struct bft_rows bft_rows;
 
-/* DATA.FORMAT, HEADER, QUOTE, TEXT, LABEL and LABEL_FORM of `config` say how to read the file. The config must
+/* DATA.FORMAT, HEADER, QUOTE, DELIMITER, TEXT, LABEL and LABEL_FORM of `config` say how to read the file. The config must
  * outlive the reader. */
 bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config);
 void bft_rows_close(bft_rows *rows);             /* NULL is fine */

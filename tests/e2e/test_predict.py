@@ -359,8 +359,10 @@ def test_line_ends_marks_and_broken_bytes(bertft, golden):
     assert bertft.ok("predict", "-m", golden, input=DIALOGS.replace("\n", "\r\n")) == plain
     assert bertft.ok("predict", "-m", golden, input=DIALOGS[:-1]) == plain
     assert bertft.ok("predict", "-m", golden, input="\ufeff" + DIALOGS) == plain
-    turn = bertft.jsonl("predict", "-m", golden, "--format", "jsonl", input=b"a\xffb\xd0\n")[0]
-    assert turn["text"] == "a\ufffdb\ufffd"
+    result = bertft("predict", "-m", golden, "--format", "jsonl", input=b"ok\na\xffb\xd0\n\xff\n")
+    assert json.loads(result.stdout.splitlines()[1])["text"] == "a\ufffdb\ufffd"
+    warnings = [line for line in result.stderr.decode().splitlines() if "UTF-8" in line]
+    assert len(warnings) == 1 and "<stdin>:2: isn't UTF-8" in warnings[0]
 
 
 def test_gzip_and_files(bertft, golden, tmp_path):

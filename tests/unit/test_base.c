@@ -144,6 +144,18 @@ static void utf8_marks_maximal_subparts(void **state) {
     }
 }
 
+static void utf8_validity(void **state) {
+    (void)state;
+    static const char nul[] = "a\0b", replacement[] = "\xEF\xBF\xBD", cut[] = "\xD0\x90\xD0";
+    assert_true(bft_utf8_valid("", 0));
+    assert_true(bft_utf8_valid(nul, 3));
+    assert_true(bft_utf8_valid(replacement, 3));
+    assert_true(bft_utf8_valid(cut, 2));
+    assert_false(bft_utf8_valid(cut, 3));
+    assert_false(bft_utf8_valid("\xEF\xBF\xBE\xFF", 4));
+    assert_false(bft_utf8_valid("\xED\xA0\x80", 3)); /* a surrogate */
+}
+
 static void utf8_round_trips_every_scalar(void **state) {
     (void)state;
     for (uint32_t scalar = 0; scalar <= 0x10FFFF; scalar++) {
@@ -361,6 +373,7 @@ int main(void) {
         cmocka_unit_test(buffer_grows_and_stays_terminated),
         cmocka_unit_test(errors_are_one_line_of_whole_characters),
         cmocka_unit_test(utf8_marks_maximal_subparts),
+        cmocka_unit_test(utf8_validity),
         cmocka_unit_test(utf8_round_trips_every_scalar),
         cmocka_unit_test(json_quotes_what_must_be_quoted),
         cmocka_unit_test(pool_does_every_unit_once),

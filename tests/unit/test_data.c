@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "bertft/data.h"
 
+#include <sys/stat.h>
+
 static bft_error err;
 static bft_tokenizer *tokenizer;
 
@@ -113,7 +115,8 @@ static void columns(void **state) {
     assert_string_equal(result(CONFIG(), "x.csv"), "x.csv:1: the header has the column \"text\" twice");
     SCRATCH("x.csv", "text,lab\xFF"
                      "el\n");
-    assert_string_equal(result(CONFIG(), "x.csv"), "x.csv:1: the name of column 1 isn't valid UTF-8");
+    assert_string_equal(result(CONFIG(), "x.csv"),
+                        "x.csv:1: the name of column 1 isn't valid UTF-8; convert the file to it");
     SCRATCH("x.tsv", "\"a\nb\"\tx\n\"c\"\ty\n");
     assert_string_equal(result(CONFIG("DATA.TEXT", "0", "DATA.LABEL", "1", "DATA.QUOTE", "True"), "x.tsv"), "x,y: 0 1");
 }
@@ -136,7 +139,7 @@ static void several_files(void **state) {
 
 static void lengths(void **state) {
     (void)state;
-    SCRATCH("x.csv", "text,label\n,x\na b c d a b c d a b c d a b c d a b c d,y\n\xFF\xC3,y\n");
+    SCRATCH("x.csv", "text,label\n,x\na b c d a b c d a b c d a b c d a b c d,y\n");
     const char *path = "x.csv";
     bft_dataset *dataset;
     assert_int_equal(read_paths(&dataset, CONFIG(), 1, &path, NULL), BFT_OK);
@@ -320,6 +323,51 @@ static void bad_files(void **state) {
     assert_string_equal(result(CONFIG(), "x.csv"), "x.csv:2: 1 columns, where the first row has 2");
 }
 
+/* A whole file in a Windows encoding would otherwise train on U+FFFD alone. */
+static void broken_text(void **state) {
+    (void)state;
+    static const char message[] = ":3: the text isn't UTF-8; `iconv -f CP1251 -t UTF-8` converts a file from Windows";
+    SCRATCH("x.csv", "text,label\na\xEF\xBF\xBD,x\nb\xC3,x\nc,y\n"); /* U+FFFD as it stands is a character */
+    assert_string_equal(result(CONFIG("DATA.ON_BAD_ROW", "skip"), "x.csv"), "x,y: 0 1");
+    const char *got = result(CONFIG(), "x.csv");
+    assert_memory_equal(got, "x.csv", 5);
+    assert_string_equal(got + 5, message);
+    SCRATCH("x.txt", "__label__x a\n\n__label__y \xFF\n");
+    assert_string_equal(result(CONFIG(), "x.txt") + 5, message);
+}
+
+static void delimiters(void **state) {
+    (void)state;
+    static const char want[] = "x,y: 0 1";
+    SCRATCH("x.csv", "\xEF\xBB\xBFtext;label\r\n\"a; b, c\";x\r\n\"d\"\"\";y\r\n");
+    assert_string_equal(result(CONFIG("DATA.DELIMITER", "semicolon"), "x.csv"), want);
+    assert_string_equal(result(CONFIG(), "x.csv"),
+                        "x.csv:1: no column \"text\" (DATA.TEXT); the header has: text;label; "
+                        "perhaps DATA.DELIMITER is semicolon");
+    SCRATCH("x.csv", "text|label\na,b|x\nc|y\n");
+    assert_string_equal(result(CONFIG("DATA.DELIMITER", "pipe"), "x.csv"), want);
+    SCRATCH("x.csv", "text\tlabel\na,b\tx\nc\ty\n");
+    assert_string_equal(result(CONFIG("DATA.DELIMITER", "tab"), "x.csv"), want);
+    SCRATCH("x.tsv", "text,label\na\tb,x\nc,y\n");
+    assert_string_equal(result(CONFIG("DATA.DELIMITER", "comma"), "x.tsv"), want);
+}
+
+/* A path that is longer than an error line may not be read beyond the line's end. */
+static void long_path(void **state) {
+    (void)state;
+    char path[BFT_ERROR_SIZE + 64] = "";
+    for (size_t i = 0; i < 5; i++) {
+        size_t at = strlen(path);
+        memset(path + at, 'd', 200);
+        assert_int_equal(mkdir(path, 0700), 0);
+        path[at + 200] = '/';
+    }
+    strcat(path, "a-name-that-ends-just-behind-it.csv"); /* where a sanitizer sees it */
+    static const char rows[] = "text,label\na,x\nb\nc,y\n";
+    scratch_write(path, rows, sizeof rows - 1);
+    assert_string_equal(result(CONFIG("DATA.ON_BAD_ROW", "skip"), path), "x,y: 0 1");
+}
+
 static void bad_json(void **state) {
     (void)state;
     static const struct {
@@ -468,6 +516,9 @@ int main(void) {
         cmocka_unit_test(too_many_labels),
         cmocka_unit_test(regression),
         cmocka_unit_test(bad_files),
+        cmocka_unit_test(broken_text),
+        cmocka_unit_test(delimiters),
+        cmocka_unit_test(long_path),
         cmocka_unit_test(bad_json),
         cmocka_unit_test(skipped_rows),
         cmocka_unit_test(split),
