@@ -387,11 +387,24 @@ static void check_steps(golden *g, const char *kind, bft_head head, char *dense)
 
 static const char *const folders[] = {"bert", "distilbert"};
 
+/* The backends named on the command line, or all that this machine has. */
+static const char *chosen[16];
+
+static void choose_backends(int count, char **names) {
+    size_t chosen_count = 0;
+    for (int i = 1; i < count && chosen_count < 15; i++) {
+        chosen[chosen_count++] = names[i];
+    }
+    for (const bft_ops *const *ops = bft_ops_all(); count == 1 && *ops != NULL; ops++) {
+        chosen[chosen_count++] = (*ops)->name;
+    }
+}
+
 static void on_every_backend(void (*run)(golden *g)) {
-    for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
+    for (size_t b = 0; chosen[b] != NULL; b++) {
         for (size_t i = 0; i < 2; i++) {
             golden g = {0};
-            open_golden(&g, folders[i], (*ops)->name);
+            open_golden(&g, folders[i], chosen[b]);
             run(&g);
             close_golden(&g);
         }
@@ -421,7 +434,8 @@ static void test_ten_steps(void **state) {
     on_every_backend(run_steps);
 }
 
-int main(void) {
+int main(int count, char **names) {
+    choose_backends(count, names);
     bft_log_set_level(BFT_LOG_WARNINGS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forward_and_gradients),
