@@ -22,7 +22,7 @@ static bft_status parse(bft_error *err, const char *name, size_t line, const cha
                         json_t **out) {
     json_error_t why;
     if (has_too_many_brackets(text, length)) {
-        return bft_error_set(err, BFT_BAD, "%s: holds more than a million objects and lists", name);
+        return bft_error_set(err, BFT_BAD, "%s:%zu: holds more than a million objects and lists", name, line);
     }
     *out = json_loadb(text, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &why);
     if (*out == NULL && why.text[0] == '\0') { /* all that jansson says where memory is short */

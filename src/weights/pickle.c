@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-enum { INSTRUCTION_LIMIT = 1 << 21, STRING_LIMIT = 1 << 16, NAME_LIMIT = 200 };
+/* A state dict takes 30 instructions a tensor, so these do for thousands of tensors; one makes up to 200 bytes. */
+enum { INSTRUCTION_LIMIT = 1 << 18, STRING_LIMIT = 1 << 16, NAME_LIMIT = 200 };
 
 /* The opcodes, by the names of Python's pickletools. */
 enum {

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_LIMIT = 100 * 1000 * 1000, INDEX_LIMIT = 100 * 1000 * 1000, SHARD_LIMIT = 256 };
+/* A tensor takes some 130 bytes of a header or an index, and the deepest model that config.json may describe (255
+ * layers) has 4,100 tensors: 0.5 MB. Parsed JSON takes up to 100 times its size. */
+enum { HEADER_LIMIT = 4 << 20, INDEX_LIMIT = 4 << 20, SHARD_LIMIT = 256 };
 
 typedef struct element_type {
     const char *name;
@@ -198,9 +200,13 @@ bft_status bft_safetensors_read(bft_error *err, bft_weights *weights, const bft_
     for (size_t i = 0; i < 8; i++) {
         length |= (uint64_t)map->data[i] << (8 * i);
     }
-    if (length > HEADER_LIMIT || length > map->size - 8 || length == 0 || map->data[8] != '{') {
+    if (length > map->size - 8 || length == 0 || map->data[8] != '{') {
         return bft_error_set(err, BFT_BAD, "%s: is neither a safetensors nor a PyTorch file, or it is cut short",
                              map->path);
+    }
+    if (length > HEADER_LIMIT) {
+        return bft_error_set(err, BFT_BAD, "%s: has a header of %llu bytes, at most %d are expected", map->path,
+                             (unsigned long long)length, HEADER_LIMIT);
     }
     json_t *header;
     const unsigned char *data = map->data + 8 + length;

@@ -206,6 +206,29 @@ static void refuses_deep_headers(void **state) {
     free(header);
 }
 
+/* A header of four megabytes is read, one byte more isn't: not even looked at. */
+static void refuses_large_headers(void **state) {
+    (void)state;
+    enum { MOST = 4 << 20 };
+    char *header = malloc(MOST + 2);
+    assert_non_null(header);
+    memset(header, ' ', MOST + 1);
+    memcpy(header, "{}", 2);
+    header[MOST] = '\0';
+    bft_buffer file = {0};
+    bft_error err = {0};
+    bft_weights *weights;
+    build(&file, MOST, header, 0);
+    assert_int_equal(open_bytes(&err, &weights, file.data, file.length), BFT_OK);
+    bft_weights_close(weights);
+    header[MOST] = ' ';
+    header[MOST + 1] = '\0';
+    build(&file, MOST + 1, header, 0);
+    refuse_bytes(file.data, file.length, "has a header of 4194305 bytes, at most 4194304 are expected");
+    bft_buffer_free(&file);
+    free(header);
+}
+
 /* ---- Folders ---- */
 
 typedef struct folder {
@@ -368,17 +391,12 @@ static void writing_fails_cleanly(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_reference),
-        cmocka_unit_test(reads_shards),
-        cmocka_unit_test(survives_damage),
-        cmocka_unit_test(accepts_what_the_format_allows),
-        cmocka_unit_test(converts_short_floats),
-        cmocka_unit_test(copies_what_is_misaligned),
-        cmocka_unit_test(refuses_lies),
-        cmocka_unit_test(refuses_deep_headers),
-        cmocka_unit_test(folders),
-        cmocka_unit_test(refuses_lying_indices),
-        cmocka_unit_test(writes),
+        cmocka_unit_test(reads_the_reference),   cmocka_unit_test(reads_shards),
+        cmocka_unit_test(survives_damage),       cmocka_unit_test(accepts_what_the_format_allows),
+        cmocka_unit_test(converts_short_floats), cmocka_unit_test(copies_what_is_misaligned),
+        cmocka_unit_test(refuses_lies),          cmocka_unit_test(refuses_deep_headers),
+        cmocka_unit_test(refuses_large_headers), cmocka_unit_test(folders),
+        cmocka_unit_test(refuses_lying_indices), cmocka_unit_test(writes),
         cmocka_unit_test(writing_fails_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
