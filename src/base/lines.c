@@ -292,24 +292,3 @@ bool bft_lines_would_block(bft_lines *lines) {
     }
     return false;
 }
-
-bft_status bft_lines_rest(bft_error *err, bft_lines *lines, size_t limit, bft_buffer *out) {
-    if (!lines->started) {
-        BFT_TRY(start(err, lines));
-    }
-    bft_buffer_clear(out);
-    for (;;) {
-        if (lines->end - lines->start > limit - out->length) {
-            return bft_error_set(err, BFT_BAD, "%s: holds more than %zu bytes", lines->name, limit);
-        }
-        BFT_TRY(bft_buffer_append(err, out, lines->text + lines->start, lines->end - lines->start));
-        lines->start = lines->end;
-        if (lines->ended) {
-            return BFT_OK;
-        }
-        BFT_TRY(fill(err, lines));
-        if (lines->start == lines->end && lines->ended) {
-            return BFT_OK;
-        }
-    }
-}

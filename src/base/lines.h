@@ -28,8 +28,4 @@ const char *bft_lines_name(const bft_lines *lines); /* the path, or "<stdin>" */
  * flush one's output. The line given last stays valid. */
 bool bft_lines_would_block(bft_lines *lines);
 
-/* The whole input as bytes, at most `limit` bytes after decompression. */
-struct bft_buffer;
-bft_status bft_lines_rest(bft_error *err, bft_lines *lines, size_t limit, struct bft_buffer *out);
-
 #endif

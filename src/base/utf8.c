@@ -42,17 +42,22 @@ size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar) {
     return want;
 }
 
-bool bft_utf8_valid(const char *text, size_t length) {
-    for (size_t at = 0; at < length;) {
+size_t bft_utf8_valid_prefix(const char *text, size_t length) {
+    size_t at = 0;
+    while (at < length) {
         uint32_t scalar;
         size_t taken = bft_utf8_decode(text + at, length - at, &scalar);
         bool written = taken == 3 && memcmp(text + at, "\xEF\xBF\xBD", 3) == 0; /* U+FFFD itself is no error */
         if (scalar == BFT_UTF8_INVALID && !written) {
-            return false;
+            return at;
         }
         at += taken;
     }
-    return true;
+    return at;
+}
+
+bool bft_utf8_valid(const char *text, size_t length) {
+    return bft_utf8_valid_prefix(text, length) == length;
 }
 
 size_t bft_utf8_encode(uint32_t scalar, char out[4]) {

@@ -13,7 +13,8 @@ enum { BFT_UTF8_INVALID = 0xFFFD };
  * substitution of maximal subparts") and Python's and Rust's lossy decoders. */
 size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar);
 
-/* Whether all of the text is UTF-8. */
+/* How many bytes of the text are UTF-8, from its start; whether all of it is. */
+size_t bft_utf8_valid_prefix(const char *text, size_t length);
 bool bft_utf8_valid(const char *text, size_t length);
 
 /* Writes 1 to 4 bytes and returns their number. `scalar` must be a Unicode scalar value. */

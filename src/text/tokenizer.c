@@ -3,7 +3,6 @@
 
 #include "base/utf8.h"
 #include "text/internal.h"
-#include "text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@ struct bft_encoding_scratch {
 
 /* Replaces what isn't UTF-8 with U+FFFD; most texts are left where they are. */
 static bft_status repair(bft_error *err, const char **text, size_t *length, bft_buffer *out) {
-    size_t at = bft_unicode_valid(*text, *length);
+    size_t at = bft_utf8_valid_prefix(*text, *length);
     if (at == *length) {
         return BFT_OK;
     }

@@ -1,10 +1,6 @@
 /* unicode.c: lower case by runs, and walking over UTF-8. */
 #include "text/unicode.h"
 
-#include "base/utf8.h"
-
-#include <string.h>
-
 uint32_t bft_unicode_lower(uint32_t scalar) {
     size_t low = 0, high = bft_unicode_lower_run_count;
     while (low < high) { /* the first run that ends at or behind `scalar` */
@@ -24,21 +20,4 @@ size_t bft_unicode_last(const char *text, size_t length) {
         start--;
     }
     return start;
-}
-
-size_t bft_unicode_valid(const char *text, size_t length) {
-    size_t at = 0;
-    while (at < length) {
-        if ((unsigned char)text[at] < 0x80) {
-            at++;
-            continue;
-        }
-        uint32_t scalar;
-        size_t taken = bft_utf8_decode(text + at, length - at, &scalar);
-        if (scalar == BFT_UTF8_INVALID && (taken != 3 || memcmp(text + at, "\xEF\xBF\xBD", 3) != 0)) {
-            return at;
-        }
-        at += taken;
-    }
-    return at;
 }

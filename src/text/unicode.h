@@ -61,7 +61,4 @@ static inline size_t bft_unicode_next(const char *text, uint32_t *scalar) {
 /* Where the last character of the valid, non-empty UTF-8 in text[0 .. length) starts. */
 size_t bft_unicode_last(const char *text, size_t length);
 
-/* How many bytes of `text` are valid UTF-8, from its start. */
-size_t bft_unicode_valid(const char *text, size_t length);
-
 #endif

@@ -2,6 +2,7 @@
 #include "text/recipe.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -38,7 +39,7 @@ bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char 
     for (size_t line = 0, at = 0; line < lines; line++) {
         const char *start = text + at, *end = memchr(start, '\n', length - at);
         size_t taken = end != NULL ? (size_t)(end - start) : length - at;
-        if (bft_unicode_valid(start, taken) != taken) {
+        if (!bft_utf8_valid(start, taken)) {
             return bft_error_set(err, BFT_BAD, "%s:%zu: is not UTF-8", recipe->source, line + 1);
         }
         recipe->entries[line] = (bft_entry){{start, trimmed(start, taken)}, (uint32_t)line};

@@ -112,7 +112,7 @@ static void cut_short_gzip_is_told(void **state) {
     assert_non_null(strstr(lines_of("a", 0), "the gzip data is damaged"));
 }
 
-/* 64 MiB of zeros in 64 KiB: a line's limit bounds the memory, a limit of bytes ends it. */
+/* 64 MiB of zeros in 64 KiB: a line's limit bounds the memory. */
 static void gzip_bombs_are_bounded(void **state) {
     (void)state;
     enum { PIECE = 1 << 20, PIECES = 64 };
@@ -124,30 +124,6 @@ static void gzip_bombs_are_bounded(void **state) {
     }
     assert_int_equal(gzclose(file), Z_OK);
     assert_int_equal(strncmp(lines_of("bomb", 10), "[", 1), 0);
-    bft_lines *lines;
-    bft_buffer text = {0};
-    assert_int_equal(bft_lines_open(&err, &lines, "bomb", 0), BFT_OK);
-    assert_int_equal(bft_lines_rest(&err, lines, 1000000, &text), BFT_BAD);
-    assert_true(text.capacity <= 2 * 1000000 + 64);
-    bft_lines_close(lines);
-    bft_buffer_free(&text);
-}
-
-static void rest_is_what_lines_left(void **state) {
-    (void)state;
-    SCRATCH("a", "\xEF\xBB\xBFone\ntwo\n\"three\n");
-    bft_lines *lines;
-    bft_buffer text = {0};
-    char *line;
-    size_t length;
-    bool cut, more;
-    assert_int_equal(bft_lines_open(&err, &lines, "a", 0), BFT_OK);
-    assert_int_equal(bft_lines_next(&err, lines, &line, &length, &cut, &more), BFT_OK);
-    assert_string_equal(line, "one");
-    assert_int_equal(bft_lines_rest(&err, lines, 11, &text), BFT_OK);
-    assert_string_equal(text.data, "two\n\"three\n");
-    bft_lines_close(lines);
-    bft_buffer_free(&text);
 }
 
 static void next_is(bft_lines *lines, const char *want) {
@@ -206,7 +182,6 @@ int main(void) {
         cmocka_unit_test(gzip_members_are_one_text),
         cmocka_unit_test(cut_short_gzip_is_told),
         cmocka_unit_test(gzip_bombs_are_bounded),
-        cmocka_unit_test(rest_is_what_lines_left),
         cmocka_unit_test(a_pipe_tells_when_it_would_block),
         cmocka_unit_test(a_folder_and_a_missing_file_are_refused),
     };
