@@ -5,7 +5,7 @@
 #include "cli/output.h"
 
 static const char help[] =
-    "Usage: bertft config [--doc] [CONFIG] [KEY VALUE]...\n"
+    "usage: bertft config [--doc] [CONFIG] [KEY VALUE]...\n"
     "\n"
     "Prints the configuration as YAML: the defaults, with CONFIG (a YAML file) merged over them, with the pairs\n"
     "merged over that. Checks all of it on the way, so it also tells whether a file is right.\n"
@@ -13,7 +13,7 @@ static const char help[] =
     "  --doc    with each key's documentation and types\n"
     "  --help   this text\n"
     "\n"
-    "Example: bertft config --doc configs/params.yaml OPTIM.LR 3e-5 DATA.TRAIN \"['a.tsv', 'b.tsv']\"\n";
+    "  bertft config --doc configs/params.yaml OPTIM.LR 3e-5 DATA.TRAIN \"['a.tsv', 'b.tsv']\"\n";
 
 static bft_status print_config(bft_error *err, bft_config *config, const bft_arguments *arguments, bool doc,
                                bft_buffer *text) {

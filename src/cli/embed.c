@@ -12,12 +12,13 @@
 enum { MOST_TEXTS = 64, LONGEST_LINE = 1 << 20 };
 
 static const char help[] =
-    "usage: bertft embed -m DIR [--pooling cls|mean|pooler|sentence] [--input text|jsonl]\n"
+    "usage: bertft embed [-m DIR] [--pooling cls|mean|pooler|sentence] [--input text|jsonl]\n"
     "                    [--threads N] [--device D] [--precision P] [KEY VALUE]... < texts\n"
     "\n"
     "Reads a text a line from stdin and writes its vector as a JSON array, nine significant digits a number.\n"
     "\n"
-    "  -m DIR            a run of bertft or a Hugging Face folder of a BERT or DistilBERT\n"
+    "  -m DIR            a run of bertft or a Hugging Face folder of a BERT or DistilBERT; checkpoints/latest, the\n"
+    "                    newest run, where it isn't given\n"
     "  --pooling P       cls: the first token's vector; mean: the mean of all tokens'; pooler: BERT's pooler (tanh);\n"
     "                    sentence: what the folder's modules.json says (pooling, Dense, Normalize), and its "
     "max_seq_length.\n"

@@ -21,9 +21,11 @@ static const char help[] =
     "                      [--threads N] [--device D] [--precision P] [FILE] [KEY VALUE]...\n"
     "\n"
     "Reads dialogues from FILE or stdin and writes the tone of every turn, and after each dialogue its summary.\n"
-    "A line is a turn (\"Клиент: ...\", \"Operator 2: ...\"), a blank line ends a dialogue. Answers come while the "
-    "input\n"
-    "still runs: predict may sit at the end of a pipe.\n"
+    "A line is a turn (\"Клиент: ...\", \"[12:03] Operator 2: ...\"), a blank line ends a dialogue. Only the names in\n"
+    "DIALOG.CLIENT_NAMES and DIALOG.OPERATOR_NAMES are speakers; a line without one is the previous speaker's, at "
+    "first "
+    "the\n"
+    "client's. Answers come while the input still runs: predict may sit at the end of a pipe.\n"
     "\n"
     "  -m RUN            a run of bertft, or a Hugging Face folder with a BERT or DistilBERT classifier;\n"
     "                    checkpoints/latest, the newest run, where it isn't given\n"
@@ -47,6 +49,8 @@ static const char help[] =
     "first client turn to the last along the least-squares line.\n"
     "\n"
     "  bertft predict < dialogs.txt\n"
+    "  bertft predict chats.txt DIALOG.CLIENT_NAMES \"['Покупатель']\" DIALOG.OPERATOR_NAMES \"['Анна', 'Иван "
+    "Петров']\"\n"
     "  bertft predict -m runs/support --format jsonl dialogs.txt > tones.jsonl\n"
     "  tail -f chat.log | bertft predict --lines --format tsv\n";
 

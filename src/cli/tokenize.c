@@ -12,11 +12,11 @@
 enum { LONGEST_LINE = 1 << 20 };
 
 static const char help[] =
-    "usage: bertft tokenize -m DIR [--tokens] [--input text|jsonl] < texts\n"
+    "usage: bertft tokenize [-m DIR] [--tokens] [--input text|jsonl] < texts\n"
     "\n"
     "Reads a text a line from stdin and writes its ids as a JSON array, special tokens included, however long it is.\n"
     "\n"
-    "  -m DIR            a folder with tokenizer.json or vocab.txt\n"
+    "  -m DIR            a folder with tokenizer.json or vocab.txt; checkpoints/latest where it isn't given\n"
     "  --tokens          the tokens themselves instead of their ids\n"
     "  --input I         text: a line is a text; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
     "\n"

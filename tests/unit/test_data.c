@@ -238,6 +238,9 @@ static void name_files(void **state) {
     NAMES("x\ny\n", "x.csv:3: label 2 has no name: DATA.LABEL_NAMES goes from 0 to 1");
     assert_string_equal(result(CONFIG("DATA.LABEL_NAMES", "nowhere"), "x.csv"),
                         "nowhere: cannot open: No such file or directory");
+    /* a list of one name is a list, not a file */
+    assert_string_equal(result(CONFIG("DATA.LABEL_NAMES", "['x']"), "x.csv"),
+                        "x.csv:3: label 2 has no name: DATA.LABEL_NAMES goes from 0 to 0");
     assert_string_equal(result(CONFIG("DATA.LABEL_NAMES", "[x, x]"), "x.csv"),
                         "KEY VALUE pair: \"x\" stands twice in DATA.LABEL_NAMES");
 }
