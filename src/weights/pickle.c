@@ -4,6 +4,8 @@
  * instructions bounds the memory; values refer to each other, and nothing here recurses. */
 #include "weights/pickle.h"
 
+#include "weights/little.h"
+
 #include <string.h>
 
 /* A state dict takes 30 instructions a tensor, so these do for thousands of tensors; one makes up to 200 bytes. */
@@ -141,10 +143,7 @@ static bft_status take(bft_error *err, machine *m, size_t length, const unsigned
 static bft_status take_little(bft_error *err, machine *m, size_t length, uint64_t *out) {
     const unsigned char *bytes = NULL;
     BFT_TRY(take(err, m, length, &bytes));
-    *out = 0;
-    for (size_t i = 0; i < length; i++) {
-        *out |= (uint64_t)bytes[i] << (8 * i);
-    }
+    *out = bft_little(bytes, length);
     return BFT_OK;
 }
 

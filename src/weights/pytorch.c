@@ -4,6 +4,8 @@
  * magic number, the version, the system, the state dict, the keys), then for each key a 64-bit length in elements and
  * the data. */
 #include "weights/pytorch.h"
+
+#include "weights/little.h"
 #include "weights/zip.h"
 
 #include <stdio.h>
@@ -237,12 +239,8 @@ static bft_status take_storage(bft_error *err, bft_pytorch *file, const bft_valu
         return bft_error_set(err, BFT_BAD, "%s: its list of storages has a key that no tensor uses, or one twice",
                              map->path);
     }
-    uint64_t count = 0;
     size_t left = map->size - *position;
-    for (size_t i = 0; i < 8 && i < left; i++) {
-        count |= (uint64_t)map->data[*position + i] << (8 * i);
-    }
-    if (left < 8 || count != root->count || root->count * root->type->size > left - 8) {
+    if (left < 8 || bft_little(map->data + *position, 8) != root->count || root->count * root->type->size > left - 8) {
         return bft_error_set(err, BFT_BAD, "%s: byte %zu: storage \"%.*s\" of %zu elements is expected here", map->path,
                              *position, (int)root->key.length, root->key.bytes, root->count);
     }

@@ -5,6 +5,7 @@
  * without overlaps or holes, each as long as its shape and type say. */
 #include "weights/store.h"
 #include "base/json.h"
+#include "weights/little.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -192,14 +193,11 @@ static bft_status read_header(bft_error *err, bft_weights *weights, const bft_ma
 }
 
 bft_status bft_safetensors_read(bft_error *err, bft_weights *weights, const bft_map *map) {
-    uint64_t length = 0;
     if (map->size < 8) {
         return bft_error_set(err, BFT_BAD, "%s: holds %zu bytes; a safetensors or PyTorch file is expected", map->path,
                              map->size);
     }
-    for (size_t i = 0; i < 8; i++) {
-        length |= (uint64_t)map->data[i] << (8 * i);
-    }
+    uint64_t length = bft_little(map->data, 8);
     if (length > map->size - 8 || length == 0 || map->data[8] != '{') {
         return bft_error_set(err, BFT_BAD, "%s: is neither a safetensors nor a PyTorch file, or it is cut short",
                              map->path);

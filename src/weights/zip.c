@@ -1,6 +1,8 @@
 /* zip.c: the zip format, as far as torch.save and ordinary zip tools write it: stored and deflated members, zip64. */
 #include "weights/zip.h"
 
+#include "weights/little.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -17,14 +19,6 @@ enum {
     DEFLATED = 8,
     EXTRA_ZIP64 = 1
 };
-
-static uint64_t little(const unsigned char *bytes, size_t count) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < count; i++) {
-        value |= (uint64_t)bytes[i] << (8 * i);
-    }
-    return value;
-}
 
 static bft_status broken(bft_error *err, const bft_map *map, const char *what) {
     return bft_error_set(err, BFT_BAD, "%s: broken zip archive: %s", map->path, what);
@@ -46,7 +40,7 @@ static bft_status find_end(bft_error *err, const bft_map *map, size_t *out) {
         size_t last = map->size - END_RECORD, first = last > COMMENT_LIMIT ? last - COMMENT_LIMIT : 0;
         for (size_t at = last + 1; at-- > first;) {
             const unsigned char *end = map->data + at;
-            if (memcmp(end, "PK\5\6", 4) == 0 && little(end + 20, 2) == last - at) {
+            if (memcmp(end, "PK\5\6", 4) == 0 && bft_little(end + 20, 2) == last - at) {
                 *out = at;
                 return BFT_OK;
             }
@@ -59,19 +53,20 @@ static bft_status find_directory(bft_error *err, const bft_map *map, directory *
     size_t at = 0;
     BFT_TRY(find_end(err, map, &at));
     const unsigned char *end = map->data + at;
-    *out = (directory){.count = little(end + 10, 2), .size = little(end + 12, 4), .offset = little(end + 16, 4)};
-    uint64_t disk = little(end + 4, 2), directory_disk = little(end + 6, 2);
+    *out = (directory){
+        .count = bft_little(end + 10, 2), .size = bft_little(end + 12, 4), .offset = bft_little(end + 16, 4)};
+    uint64_t disk = bft_little(end + 4, 2), directory_disk = bft_little(end + 6, 2);
     const unsigned char *locator = at < END64_LOCATOR ? NULL : end - END64_LOCATOR;
     if (locator != NULL && memcmp(locator, "PK\6\7", 4) == 0) {
-        uint64_t offset64 = little(locator + 8, 8);
+        uint64_t offset64 = bft_little(locator + 8, 8);
         if (!inside(map, offset64, END64_RECORD) || memcmp(map->data + offset64, "PK\6\6", 4) != 0) {
             return broken(err, map, "the zip64 locator points to something else");
         }
         const unsigned char *end64 = map->data + offset64;
-        *out =
-            (directory){.count = little(end64 + 32, 8), .size = little(end64 + 40, 8), .offset = little(end64 + 48, 8)};
-        disk = little(end64 + 16, 4);
-        directory_disk = little(end64 + 20, 4);
+        *out = (directory){
+            .count = bft_little(end64 + 32, 8), .size = bft_little(end64 + 40, 8), .offset = bft_little(end64 + 48, 8)};
+        disk = bft_little(end64 + 16, 4);
+        directory_disk = bft_little(end64 + 20, 4);
     }
     if (disk != 0 || directory_disk != 0) {
         return broken(err, map, "it is split over several files");
@@ -92,14 +87,14 @@ static bool take64(const unsigned char **at, const unsigned char *end, uint64_t 
     if (end - *at < 8) {
         return false;
     }
-    *field = little(*at, 8);
+    *field = bft_little(*at, 8);
     *at += 8;
     return true;
 }
 
 static bool read_zip64(const unsigned char *extra, size_t length, uint64_t *size, uint64_t *packed, uint64_t *offset) {
     while (length >= 4) {
-        size_t id = (size_t)little(extra, 2), field = (size_t)little(extra + 2, 2);
+        size_t id = (size_t)bft_little(extra, 2), field = (size_t)bft_little(extra + 2, 2);
         if (field > length - 4) {
             return false;
         }
@@ -119,7 +114,7 @@ static bft_status locate(bft_error *err, const bft_map *map, uint64_t offset, bf
         return broken(err, map, "a member lies outside of the file");
     }
     const unsigned char *local = map->data + offset;
-    size_t name_length = (size_t)little(local + 26, 2), extra_length = (size_t)little(local + 28, 2);
+    size_t name_length = (size_t)bft_little(local + 26, 2), extra_length = (size_t)bft_little(local + 28, 2);
     uint64_t start = offset + LOCAL_HEADER + name_length + extra_length;
     if (memcmp(local, "PK\3\4", 4) != 0 || !inside(map, start, member->packed)) {
         return broken(err, map, "a member lies outside of the file");
@@ -138,21 +133,22 @@ static bft_status read_member(bft_error *err, const bft_map *map, const unsigned
     if (end - record < CENTRAL_HEADER || memcmp(record, "PK\1\2", 4) != 0) {
         return broken(err, map, "the directory is cut short");
     }
-    size_t name_length = (size_t)little(record + 28, 2), extra_length = (size_t)little(record + 30, 2);
-    size_t length = CENTRAL_HEADER + name_length + extra_length + (size_t)little(record + 32, 2);
+    size_t name_length = (size_t)bft_little(record + 28, 2), extra_length = (size_t)bft_little(record + 30, 2);
+    size_t length = CENTRAL_HEADER + name_length + extra_length + (size_t)bft_little(record + 32, 2);
     if (length > (size_t)(end - record)) {
         return broken(err, map, "the directory is cut short");
     }
     *at = record + length;
-    uint64_t flags = little(record + 8, 2), method = little(record + 10, 2);
-    uint64_t packed = little(record + 20, 4), size = little(record + 24, 4), offset = little(record + 42, 4);
+    uint64_t flags = bft_little(record + 8, 2), method = bft_little(record + 10, 2);
+    uint64_t packed = bft_little(record + 20, 4), size = bft_little(record + 24, 4),
+             offset = bft_little(record + 42, 4);
     if (!read_zip64(record + CENTRAL_HEADER + name_length, extra_length, &size, &packed, &offset)) {
         return broken(err, map, "a member's zip64 sizes are missing");
     }
     *member = (bft_zip_member){.name = (const char *)record + CENTRAL_HEADER,
                                .name_length = name_length,
                                .deflated = method == DEFLATED,
-                               .crc = (uint32_t)little(record + 16, 4),
+                               .crc = (uint32_t)bft_little(record + 16, 4),
                                .packed = packed,
                                .size = size};
     if ((flags & FLAG_ENCRYPTED) != 0 || (method != STORED && method != DEFLATED)) {
