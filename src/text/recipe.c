@@ -33,8 +33,8 @@ bft_recipe bft_recipe_create(const char *source) {
 
 bft_status bft_recipe_add(bft_error *err, bft_recipe *recipe, bft_added_token token) {
     if (token.text.length > BFT_LONGEST_MATCH) {
-        return bft_error_set(err, BFT_BAD, "%s: the added token \"%.40s...\" has %zu bytes; at most %d are supported",
-                             recipe->source, token.text.data, token.text.length, BFT_LONGEST_MATCH);
+        return bft_error_set(err, BFT_BAD, "%s: an added token has %zu bytes; at most %d are supported", recipe->source,
+                             token.text.length, BFT_LONGEST_MATCH);
     }
     if (recipe->added_count == recipe->added_capacity) {
         size_t capacity = 2 * recipe->added_capacity + 16;
@@ -165,12 +165,19 @@ static bft_status find_roles(bft_error *err, bft_tokenizer *tokenizer, const bft
         tokenizer->roles[BFT_CLS] = recipe->cls;
         tokenizer->roles[BFT_SEP] = recipe->sep;
     }
-    static const bft_role needed[] = {BFT_UNK, BFT_CLS, BFT_SEP};
+    static const struct {
+        bft_role role;
+        const char *key;
+    } needed[] = {{BFT_UNK, "unk_token"}, {BFT_CLS, "cls_token"}, {BFT_SEP, "sep_token"}};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-        uint32_t id = tokenizer->roles[needed[i]];
+        uint32_t id = tokenizer->roles[needed[i].role];
+        if (recipe->roles[needed[i].role].data == NULL) {
+            return bft_error_set(err, BFT_BAD, "the tokenizer's settings say that there is no %s; BERT needs one",
+                                 needed[i].key);
+        }
         if (id >= tokenizer->size || tokenizer->tokens[id].data == NULL) {
             return bft_error_set(err, BFT_BAD, "the vocabulary lacks the special token \"%s\"",
-                                 recipe->roles[needed[i]].data);
+                                 recipe->roles[needed[i].role].data);
         }
     }
     /* The model itself must know the unknown token: an added one can't stand for a word. */
