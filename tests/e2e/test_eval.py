@@ -71,9 +71,10 @@ def test_the_validation_file_where_there_is_no_test(bertft, trained, place):
     assert "--data" in bertft.fails(2, "eval", trained, "DATA.TEST", "None", "DATA.VALID", "None")
 
 
-def test_what_training_held_back_where_no_file_is_named(bertft, golden, place, tmp_path):
+def test_what_training_held_back_where_no_file_is_named(bertft, golden, tmp_path):
     """The split is made again: the figures are those that training had for the model that it kept."""
-    run = tmp_path / "run"
+    place, run = tmp_path, tmp_path / "run"  # a place of its own: the shared one's newest run is another
+    (place / "data").symlink_to(bertft.root / "data")
     bertft.ok("train", bertft.root / "configs" / "params.yaml", "MODEL.WEIGHTS", golden, "DATA.VALID", "None", "DATA.TEST",
               "None", "DATA.VALID_FRACTION", 0.15, "SEED", 5, "TRAIN.MAX_STEPS", 20, "TRAIN.EVAL_EVERY", 10, "OUTPUT_DIR",
               run, cwd=place)
