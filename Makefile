@@ -68,7 +68,8 @@ $(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
 
 # ---- The CUDA backend: a library of its own; and the same sources on a host shim, which proves them without a GPU ----
 CUDA    := $(sort $(wildcard kernels/cuda/*.cu))
-SIM     := $(patsubst %.cu,$(BUILD)/sim/%.o,$(filter-out kernels/cuda/runtime.cu,$(CUDA))) \
+RUNTIME := kernels/cuda/runtime.cu kernels/cuda/product.cu # what the shim replaces
+SIM     := $(patsubst %.cu,$(BUILD)/sim/%.o,$(filter-out $(RUNTIME),$(CUDA))) \
            $(BUILD)/sim/tests/cudasim/sim.o $(BUILD)/sim/tests/cudasim/runtime.o $(BUILD)/sim/src/base/error.o
 SIMCXX  := $(CXX) -std=c++17 -D_GNU_SOURCE -DBFT_CUDASIM -Iinclude -Isrc -I. -fPIC -fvisibility=hidden -ffp-contract=off \
            -Wall -Wextra -Werror $(VARIANT_FLAGS) $(CFLAGS) -MMD -MP
@@ -87,6 +88,32 @@ $(BUILD)/sim/%.o: %.c | flags
 
 $(BUILD)/libbertft_cudasim.so: $(SIM)
 	$(CXX) $(VARIANT_FLAGS) -shared -o $@ $^
+
+# All architectures that this nvcc knows from 7.5 up, and PTX of the last for those to come; CUDA_ARCH=sm_90 takes one.
+NVCC      ?= nvcc
+CUDA_ARCH ?= $(patsubst compute_%,sm_%,$(shell $(NVCC) --list-gpu-arch))
+CUDA_NUMBERS = $(shell printf '%s\n' $(CUDA_ARCH:sm_%=%) | sort -n | awk '$$1 >= 75')
+CUDA_CODE = $(foreach n,$(CUDA_NUMBERS),-gencode arch=compute_$n,code=sm_$n) \
+            $(foreach n,$(lastword $(CUDA_NUMBERS)),-gencode arch=compute_$n,code=compute_$n)
+CUDA_OBJ := $(CUDA:%.cu=$(BUILD)/nvcc/%.o)
+NVCCFLAGS := -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -Iinclude -Isrc -I. -I$(BUILD)/cuda/include -Werror all-warnings \
+             -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden
+
+cuda: $(BUILD)/libbertft_cuda.so ## build the CUDA backend (needs nvcc 12 or 13, no GPU; CUDA_ARCH=sm_90 narrows it)
+
+$(BUILD)/cuda/ready-1: scripts/setup-cuda.sh
+	sh $< $(@D) $(NVCC)
+	@touch $@
+
+# Dense and lagging rows must give the same bits (adamw.cuh): no contraction there.
+$(BUILD)/nvcc/kernels/cuda/adamw%: NVCCFLAGS += -fmad=false
+
+$(BUILD)/nvcc/%.o: %.cu | $(BUILD)/cuda/ready-1
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) $(CUDA_CODE) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libbertft_cuda.so: $(CUDA_OBJ) $(BUILD)/sim/src/base/error.o
+	$(NVCC) -shared -o $@ $^ -Xcompiler -static-libstdc++,-static-libgcc -Xlinker --exclude-libs,ALL
 
 # ---- Tests: each tests/unit/test_*.c and tests/golden/test_*.c is a cmocka program; tests/ops is one program ----
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
@@ -156,7 +183,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all flags clean help tests test wide bench demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda flags clean help tests test wide bench demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
