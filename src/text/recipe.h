@@ -8,6 +8,7 @@
 
 enum {
     BFT_TOKENIZER_FILE_LIMIT = 64 << 20, /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
+    BFT_MOST_TOKENS = 1 << 22,           /* each takes a hundred bytes here, and may be one newline in the file */
     /* Characters of a word that may still be cut into pieces, bytes of an added token: the searches for both take time
      * that grows with the product of this and the length of the text. Models have 100. */
     BFT_LONGEST_MATCH = 1000

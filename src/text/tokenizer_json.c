@@ -127,6 +127,10 @@ static bft_status read_post_processor(bft_error *err, bft_recipe *recipe, const 
 }
 
 static bft_status read_vocabulary(bft_error *err, bft_recipe *recipe, json_t *vocab, size_t size) {
+    if (json_object_size(vocab) > BFT_MOST_TOKENS) {
+        return bft_error_set(err, BFT_BAD, "%s: holds %zu tokens, a vocabulary of at most %d is supported",
+                             recipe->source, json_object_size(vocab), BFT_MOST_TOKENS);
+    }
     recipe->entries = calloc(json_object_size(vocab) + 1, sizeof *recipe->entries);
     if (recipe->entries == NULL) {
         return bft_error_memory(err, json_object_size(vocab) * sizeof *recipe->entries);
@@ -135,7 +139,8 @@ static bft_status read_vocabulary(bft_error *err, bft_recipe *recipe, json_t *vo
         bft_entry *entry = &recipe->entries[recipe->entry_count++];
         entry->text = (bft_text){json_object_iter_key(at), json_object_iter_key_len(at)};
         BFT_TRY(read_id(err, recipe, json_object_iter_value(at), "model: vocab", &entry->id));
-        if (entry->id >= size) { /* a table of that many tokens would take more memory than the file accounts for */
+        /* A table of that many tokens would take more memory than the file accounts for. */
+        if (entry->id >= size || entry->id >= BFT_MOST_TOKENS) {
             return bft_error_set(err, BFT_BAD, "%s: the token \"%s\" has the id %u, which is too high for %zu tokens",
                                  recipe->source, entry->text.data, entry->id, json_object_size(vocab));
         }

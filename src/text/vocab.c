@@ -32,6 +32,10 @@ static size_t count_lines(const char *text, size_t length) {
 
 bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char *text, size_t length) {
     size_t lines = count_lines(text, length);
+    if (lines > BFT_MOST_TOKENS) {
+        return bft_error_set(err, BFT_BAD, "%s: has %zu lines, a vocabulary of at most %d is supported", recipe->source,
+                             lines, BFT_MOST_TOKENS);
+    }
     recipe->entries = calloc(lines + 1, sizeof *recipe->entries);
     if (recipe->entries == NULL) {
         return bft_error_memory(err, lines * sizeof *recipe->entries);

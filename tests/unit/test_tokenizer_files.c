@@ -264,6 +264,12 @@ static void bad_vocab(void **state) {
     expect_error("./vocab.txt: the vocabulary lacks the unknown token \"[UNK]\"");
     SCRATCH("vocab.txt", "[UNK]\na\n\xC3(\n");
     expect_error("./vocab.txt:3: is not UTF-8");
+    char *lines = malloc((1 << 22) + 1);
+    assert_non_null(lines);
+    memset(lines, '\n', (1 << 22) + 1);
+    scratch_write("vocab.txt", lines, (1 << 22) + 1);
+    free(lines);
+    expect_error("./vocab.txt: has 4194305 lines, a vocabulary of at most 4194304 is supported");
     forget_all();
     expect_error(".: holds neither a tokenizer.json nor a vocab.txt; a model folder has one of them");
     assert_int_equal(mkdir("vocab.txt", 0700), 0);
