@@ -1,6 +1,7 @@
 /* eval.c: `bertft eval`: how good a run is on its test split, or on a file. */
 #include "cli/commands.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -239,7 +240,14 @@ bft_status bft_command_eval(bft_error *err, int argc, char **argv) {
     command c = {0};
     bft_output output;
     BFT_TRY(bft_output_open(err, &output));
-    BFT_TRY(bft_folder_find(err, arguments.word_count > 0 ? arguments.words[0] : NULL, &folder));
+    const char *given = arguments.word_count > 0 ? arguments.words[0] : NULL;
+    if (given != NULL && bft_file_exists(given) && !bft_directory_exists(given)) {
+        return bft_error_set(err, BFT_BAD,
+                             "%s: is a file, the folder of a run is expected; --data names texts to measure "
+                             "on: `bertft eval --data %s`",
+                             given, given);
+    }
+    BFT_TRY(bft_folder_find(err, given, &folder));
     bft_status status = run(err, &c, folder, file, &arguments);
     if (status == BFT_OK) {
         status = report(err, &c, folder, json, &output);

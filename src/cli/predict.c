@@ -4,6 +4,7 @@
  * order, and, before waiting, flushed. Nothing grows with the input. */
 #include "cli/commands.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "bertft/predict.h"
 #include "cli/folder.h"
@@ -191,11 +192,11 @@ static bft_status warn_of_labels(bft_error *err, const command *c, const char *f
     return status;
 }
 
-static bft_status open_command(bft_error *err, command *c, const char *folder, const char *input,
+static bft_status open_command(bft_error *err, command *c, const char *folder, const char *file, const char *input,
                                const bft_arguments *arguments) {
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     size_t longest = (size_t)bft_config_int(c->config, "DIALOG.MAX_LINE");
-    BFT_TRY(bft_source_open(err, &c->source, arguments->word_count > 0 ? arguments->words[0] : NULL, input, longest));
+    BFT_TRY(bft_source_open(err, &c->source, file, input, longest));
     BFT_TRY(bft_dialog_format_create(err, &c->dialogs, c->config));
     BFT_TRY(bft_summary_create(err, &c->summary, (size_t)bft_config_int(c->config, "DIALOG.MAX_STRETCHES")));
     BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
@@ -237,6 +238,12 @@ bft_status bft_command_predict(bft_error *err, int argc, char **argv) {
     if (arguments.help) {
         return bft_output_print(err, help);
     }
+    const char *file = arguments.word_count > 0 ? arguments.words[0] : NULL;
+    if (file != NULL && bft_directory_exists(file)) {
+        return bft_error_set(
+            err, BFT_BAD, "%s: is a folder, a file of dialogues is expected; -m names a model: `bertft predict -m %s`",
+            file, file);
+    }
     command c = {0};
     BFT_TRY(bft_output_open(err, &c.output));
     BFT_TRY(bft_folder_find(err, model, &folder));
@@ -246,7 +253,7 @@ bft_status bft_command_predict(bft_error *err, int argc, char **argv) {
         .format = format != NULL ? (bft_format)bft_options_choice(bft_format_names, format) : fallback,
         .detail = scores != NULL ? (bft_detail)bft_options_choice(bft_detail_names, scores) : BFT_DETAIL_TOP,
         .lines = lines};
-    bft_status status = open_command(err, &c, folder, input, &arguments);
+    bft_status status = open_command(err, &c, folder, file, input, &arguments);
     if (status == BFT_OK) {
         status = read_all(err, &c);
     }

@@ -119,20 +119,6 @@ static bft_status link_latest(bft_error *err, const char *run) {
 
 /* ---- The command ---- */
 
-static bft_status merge_run(bft_error *err, bft_config *config, const char *run) {
-    bft_buffer path = {0};
-    bft_status status = bft_path_join(err, &path, run, "config.yaml");
-    if (status == BFT_OK && !bft_file_exists(path.data)) {
-        status = bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", run);
-    }
-    if (status == BFT_OK) {
-        status = bft_config_merge_file(err, config, path.data);
-    }
-    bft_buffer_free(&path);
-    bft_config_reset(config, "DEVICE.");
-    return status;
-}
-
 static bft_status say_end(bft_error *err, const char *run, const bft_train_result *result, const char *metric) {
     if (result->stopped && result->steps == 0) {
         return bft_error_set(err, BFT_FAILED, "stopped before the first step; `bertft train --resume %s` begins again",
@@ -152,23 +138,40 @@ static bft_status say_end(bft_error *err, const char *run, const bft_train_resul
     return BFT_OK;
 }
 
-/* A link such as checkpoints/latest may point elsewhere tomorrow: what is frozen is the folder behind it. */
-static bft_status resolve_weights(bft_error *err, bft_config *config) {
-    const char *weights = bft_config_string(config, "MODEL.WEIGHTS");
+/* The folder that a link such as checkpoints/latest leads to, as it is seen from here; *out NULL: no link. */
+static bft_status resolve_link(bft_error *err, const char *link, char **out) {
     struct stat info;
-    if (lstat(weights, &info) != 0 || !S_ISLNK(info.st_mode)) {
+    *out = NULL;
+    if (lstat(link, &info) != 0 || !S_ISLNK(info.st_mode)) {
         return BFT_OK;
     }
-    char *real = realpath(weights, NULL), *here = realpath(".", NULL);
-    bft_status status = BFT_OK;
-    if (real != NULL && here != NULL) {
-        size_t length = strlen(here);
-        bool inside = strncmp(real, here, length) == 0 && real[length] == '/';
-        char *pair[] = {"MODEL.WEIGHTS", inside ? real + length + 1 : real};
-        status = bft_config_merge_pairs(err, config, 2, pair);
-    }
+    char *real = realpath(link, NULL), *here = realpath(".", NULL);
+    size_t length = here != NULL ? strlen(here) : 0;
+    bool inside = real != NULL && here != NULL && strncmp(real, here, length) == 0 && real[length] == '/';
+    const char *shown = inside ? real + length + 1 : real;
+    *out = shown != NULL ? strdup(shown) : NULL;
+    bft_status status = shown != NULL && *out == NULL ? bft_error_memory(err, strlen(shown)) : BFT_OK;
     free(real);
     free(here);
+    return status;
+}
+
+/* A link may point elsewhere tomorrow: what is frozen is the folder behind it. */
+static bft_status resolve_weights(bft_error *err, bft_config *config) {
+    char *name = strdup(bft_config_string(config, "MODEL.WEIGHTS")), *folder = NULL;
+    if (name == NULL) {
+        return bft_error_memory(err, 1);
+    }
+    for (size_t length = strlen(name); length > 1 && name[length - 1] == '/'; length--) {
+        name[length - 1] = '\0'; /* a slash behind the link's name would hide the link */
+    }
+    bft_status status = resolve_link(err, name, &folder);
+    if (status == BFT_OK && folder != NULL) {
+        char *pair[] = {"MODEL.WEIGHTS", folder};
+        status = bft_config_merge_pairs(err, config, 2, pair);
+    }
+    free(name);
+    free(folder);
     return status;
 }
 
@@ -193,18 +196,33 @@ static bft_status run(bft_error *err, const bft_config *config, bft_backend back
     return say_end(err, folder, &result, v.metric);
 }
 
-static bft_status with_config(bft_error *err, bft_config *config, const bft_arguments *arguments, const char *resume,
-                              bool overwrite) {
-    BFT_TRY(resume != NULL ? merge_run(err, config, resume) : bft_config_merge_file(err, config, arguments->words[0]));
-    BFT_TRY(bft_folder_merge(err, config, arguments));
-    if (resume == NULL) {
-        BFT_TRY(resolve_weights(err, config));
+static bft_status configure_new(bft_error *err, bft_config **out, const bft_arguments *arguments) {
+    bft_config *config = NULL;
+    BFT_TRY(bft_config_create(err, &config));
+    bft_status status = bft_config_merge_file(err, config, arguments->words[0]);
+    if (status == BFT_OK) {
+        status = bft_folder_merge(err, config, arguments);
     }
-    bft_backend backend;
-    BFT_TRY(bft_folder_backend(err, &backend, config));
-    bft_status status = run(err, config, backend, resume, overwrite);
-    bft_backend_close(&backend);
-    return status;
+    if (status == BFT_OK) {
+        status = resolve_weights(err, config);
+    }
+    if (status != BFT_OK) {
+        bft_config_destroy(config);
+        return status;
+    }
+    *out = config;
+    return BFT_OK;
+}
+
+static bft_status configure_resumed(bft_error *err, bft_config **out, const bft_arguments *arguments,
+                                    const char *folder) {
+    bft_buffer path = {0};
+    bft_status status = bft_path_join(err, &path, folder, "config.yaml");
+    if (status == BFT_OK && !bft_file_exists(path.data)) {
+        status = bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", folder);
+    }
+    bft_buffer_free(&path);
+    return status == BFT_OK ? bft_folder_configure(err, out, folder, arguments) : status;
 }
 
 bft_status bft_command_train(bft_error *err, int argc, char **argv) {
@@ -230,8 +248,14 @@ bft_status bft_command_train(bft_error *err, int argc, char **argv) {
             "train takes a configuration file, or --resume RUN alone: `bertft train configs/params.yaml`");
     }
     bft_config *config = NULL;
-    BFT_TRY(bft_config_create(err, &config));
-    bft_status status = with_config(err, config, &arguments, resume, overwrite);
+    bft_backend backend;
+    BFT_TRY(resume != NULL ? configure_resumed(err, &config, &arguments, resume)
+                           : configure_new(err, &config, &arguments));
+    bft_status status = bft_folder_backend(err, &backend, config);
+    if (status == BFT_OK) {
+        status = run(err, config, backend, resume, overwrite);
+        bft_backend_close(&backend);
+    }
     bft_config_destroy(config);
     return status;
 }

@@ -35,6 +35,9 @@ static const char *advice(const bft_key *key, const bft_node *node) {
     if (node->type == BFT_TYPE_STRING && node->text[0] == '\0' && (key->types & BFT_TYPE_NULL)) {
         return "; write null to unset it";
     }
+    if ((node->type & (plain | BFT_TYPE_STRING)) && (key->types & BFT_TYPE_LIST)) {
+        return "; a list stands in brackets, also a list of one: ['a']";
+    }
     if (node->type == BFT_TYPE_STRING && node->quoted) {
         bft_node unquoted = {.text = node->text};
         bft_node_resolve(&unquoted);

@@ -139,12 +139,13 @@ def test_resuming_through_the_link_keeps_the_link(project, straight):
     subprocess.run([BERTFT, "eval"], cwd=project, check=True, capture_output=True)
 
 
-def test_training_on_from_the_link_freezes_the_folder_behind_it(project, straight):
-    first, second = project / "chain-1", project / "chain-2"
+@pytest.mark.parametrize("link", ["checkpoints/latest", "checkpoints/latest/"])
+def test_training_on_from_the_link_freezes_the_folder_behind_it(project, straight, link):
+    first, second = project / f"chain-1{len(link)}", project / f"chain-2{len(link)}"
     subprocess.run(command(first, TRAIN__MAX_STEPS="4"), cwd=project, check=True, capture_output=True)
-    subprocess.run(command(second, TRAIN__MAX_STEPS="4", MODEL__WEIGHTS="checkpoints/latest"), cwd=project, check=True,
+    subprocess.run(command(second, TRAIN__MAX_STEPS="4", MODEL__WEIGHTS=link), cwd=project, check=True,
                    capture_output=True)
-    assert "WEIGHTS: chain-1" in (second / "config.yaml").read_text()
+    assert f"WEIGHTS: {first.name}\n" in (second / "config.yaml").read_text()
     subprocess.run([BERTFT, "train", "--resume", str(second)], cwd=project, check=True, capture_output=True)
 
 
