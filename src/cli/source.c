@@ -26,6 +26,12 @@ static bft_status text_of_object(bft_error *err, bft_source *source, const char 
     const char *name = bft_lines_name(source->lines);
     size_t number = bft_lines_number(source->lines);
     json_t *object = NULL;
+    if (strspn(line, " \t\r") == line_length) {
+        return bft_error_set(err, BFT_BAD,
+                             "%s:%zu: the line is blank; an object with a string \"text\" is expected, "
+                             "{\"text\": \"\"} for an empty one",
+                             name, number);
+    }
     BFT_TRY(bft_json_parse(err, name, number, line, line_length, &object));
     json_t *value = json_object_get(object, "text");
     if (!json_is_string(value)) {

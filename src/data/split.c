@@ -113,8 +113,10 @@ bft_status bft_dataset_split(bft_error *err, bft_dataset *dataset, double fracti
                              bft_dataset **taken) {
     size_t total = (size_t)llround(fraction * (double)dataset->count);
     if (total == 0 || total >= dataset->count) {
-        return bft_error_set(err, BFT_BAD, "cannot split %g of %zu samples off: each side needs one", fraction,
-                             dataset->count);
+        return bft_error_set(
+            err, BFT_BAD,
+            "cannot split %g of %zu samples off: each side needs one; set another DATA.VALID_FRACTION, or DATA.VALID",
+            fraction, dataset->count);
     }
     bft_arena arena = {0};
     split_plan plan;

@@ -55,6 +55,7 @@ def test_help(bertft, command):
     (b'{"text": "ok"}\n{"text": 5}\n', "<stdin>:2: "),
     (b'{"text": "ok"}\n["text"]\n', "<stdin>:2: "),
     (b'{"text": "ok"}\nok\n', "<stdin>:2: "),
+    (b'{"text": "ok"}\n \r\n', '<stdin>:2: the line is blank; an object with a string "text" is expected'),
     (b'{"text": "ok"}\n{"text": "a", "text": "b"}\n', "<stdin>:2: "),
     (b'{"text": "ok"}\n{"text": "\xff"}\n', "<stdin>:2: "),
     (b'{"text": "ok"}\n' + b"[" * 100_000, "<stdin>:2: "),

@@ -413,3 +413,11 @@ def test_a_trained_run(bertft, trained, place):
     turns = bertft.jsonl("predict", "-m", trained, "--format", "jsonl", "--scores", "all", input=DIALOGS)
     assert set(turns[0]["scores"]) == {"anger", "fear", "joy", "no_emotion", "sadness", "surprise"}
     assert turns == bertft.jsonl("predict", "--format", "jsonl", "--scores", "all", input=DIALOGS, cwd=place)
+
+
+def test_an_empty_text_ends_a_dialogue_in_json(bertft, golden):
+    lines = [{"text": "Клиент: a\nb"}, {"text": "Оператор: c"}, {"text": ""}, {"text": "d"}]
+    records = bertft.jsonl("predict", "-m", golden, "--format", "jsonl", "--input", "jsonl",
+                           input="\n".join(map(json.dumps, lines)))
+    assert [(r["dialog"], r.get("speaker"), r.get("text")) for r in records] == [
+        (0, "client", "a\nb"), (0, "operator", "c"), (0, None, None), (1, "client", "d"), (1, None, None)]

@@ -489,7 +489,9 @@ static void split_of_odd_shares(void **state) {
     assert_memory_equal(counts, ((size_t[]){11, 5, 0}), sizeof counts);
     bft_dataset_destroy(taken);
     assert_int_equal(bft_dataset_split(&err, dataset, 0.0001, 1, &taken), BFT_BAD);
-    assert_string_equal(err.message, "cannot split 0.0001 of 984 samples off: each side needs one");
+    assert_string_equal(
+        err.message,
+        "cannot split 0.0001 of 984 samples off: each side needs one; set another DATA.VALID_FRACTION, or DATA.VALID");
     assert_int_equal(bft_dataset_split(&err, dataset, 0.9999, 1, &taken), BFT_BAD);
     bft_dataset_destroy(dataset);
     SCRATCH("x.csv", "text,label\na,1\nb,2\n");
