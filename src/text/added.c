@@ -134,9 +134,18 @@ const bft_added_token *bft_added_next(const bft_added_set *set, const char *text
         if (token->single_word && !stands_alone(text, length, start, end)) {
             continue;
         }
-        search->start = token->lstrip ? spaces_before(text, start, search->gap) : start;
-        /* Up to the end of the token before, if that is further on, there are spaces only. */
-        search->end = token->rstrip ? spaces_after(text, length, end > search->gap ? end : search->gap) : end;
+        /* Spaces that the token before has taken along are taken; where nothing else is left, there is no token. */
+        if (token->lstrip) {
+            start = start < search->gap ? search->gap : spaces_before(text, start, search->gap);
+        }
+        if (token->rstrip) {
+            end = spaces_after(text, length, end < search->gap ? search->gap : end);
+        }
+        if (start >= end) {
+            continue;
+        }
+        search->start = start;
+        search->end = end;
         return token;
     }
     search->at = search->start = search->end = length;

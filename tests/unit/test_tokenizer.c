@@ -150,6 +150,18 @@ static void added_tokens(void **state) {
     unlink("tokenizer.json");
 }
 
+/* Tokens that are spaces, and take more of them along: what one has taken is no token any more. */
+static void added_spaces(void **state) {
+    (void)state;
+    write_json("tokenizer.json", uncased, TOKEN(" ", false, true, true, false) TOKEN("b ", false, false, true, false));
+    bft_tokenizer *tokenizer = open_folder(".");
+    EXPECT(tokenizer, "   ", CLS, 50, SEP);
+    EXPECT(tokenizer, "a   a a", CLS, 5, 50, 5, 50, 5, SEP);
+    EXPECT(tokenizer, "b   a b", CLS, 51, 5, 50, 6, SEP);
+    bft_tokenizer_destroy(tokenizer);
+    unlink("tokenizer.json");
+}
+
 static void truncated_pairs(void **state) {
     (void)state;
     bft_tokenizer *low = from_vocab(uncased);
@@ -232,7 +244,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_and_pieces), cmocka_unit_test(accents_and_case), cmocka_unit_test(cleaning_and_chinese),
         cmocka_unit_test(long_words),       cmocka_unit_test(special_tokens),   cmocka_unit_test(added_tokens),
-        cmocka_unit_test(truncated_pairs),  cmocka_unit_test(truncated_texts),  cmocka_unit_test(saving),
+        cmocka_unit_test(added_spaces),     cmocka_unit_test(truncated_pairs),  cmocka_unit_test(truncated_texts),
+        cmocka_unit_test(saving),
     };
     return cmocka_run_group_tests(tests, scratch_enter, scratch_leave);
 }
