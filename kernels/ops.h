@@ -241,6 +241,8 @@ static inline size_t bft_dtype_size(bft_dtype type) {
     return type == BFT_F32 ? 4 : 2;
 }
 
+enum { BFT_DESCRIPTION_SIZE = 256 };
+
 struct bft_ops {
     const char *name; /* "ref", "ref64", "cpu-avx2", ... */
     size_t real;      /* bytes of an element */
@@ -248,6 +250,7 @@ struct bft_ops {
     bft_status (*open)(bft_error *err, int threads, bft_device **out);
     void (*close)(bft_device *device);
     int (*threads)(const bft_device *device);
+    void (*describe)(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]); /* "2 threads", or the card's name */
     bft_status (*fault)(bft_error *err, bft_device *device); /* BFT_OK, or the fault that killed the device: sticky */
 
     bft_status (*alloc)(bft_error *err, bft_device *device, size_t bytes, void **out); /* zeroed, 64-byte aligned */

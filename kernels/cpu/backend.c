@@ -1,6 +1,7 @@
 /* backend.c: the device of the CPU backend, and its table of ops for one instruction set. */
 #include "kernels/cpu/gemm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- The device ---- */
@@ -70,6 +71,11 @@ static int device_threads(const bft_device *device) {
     return bft_pool_threads(device->pool);
 }
 
+static void device_describe(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]) {
+    int threads = bft_pool_threads(device->pool);
+    snprintf(out, BFT_DESCRIPTION_SIZE, "%d thread%s", threads, threads == 1 ? "" : "s");
+}
+
 /* Only memory that a thread couldn't get. */
 static bft_status device_fault(bft_error *err, bft_device *device) {
     if (device->fault.status != BFT_OK) {
@@ -92,6 +98,7 @@ const bft_ops TABLE_PASTE(BFT_ISA) = {
     .open = device_open,
     .close = device_close,
     .threads = device_threads,
+    .describe = device_describe,
     .fault = device_fault,
     .alloc = CPU(alloc),
     .free = CPU(free),

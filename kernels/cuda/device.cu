@@ -60,6 +60,10 @@ static int threads_of(const bft_device *device) {
     return 1;
 }
 
+static void describe(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]) {
+    snprintf(out, BFT_DESCRIPTION_SIZE, "%s", bft_runtime_name(device->runtime));
+}
+
 static bft_status fault(bft_error *err, bft_device *device) {
     return healthy(device) ? BFT_OK : bft_error_set(err, BFT_FAILED, "cuda: %s", device->fault);
 }
@@ -206,6 +210,7 @@ static bft_ops make_ops() {
     ops.open = open_device;
     ops.close = close_device;
     ops.threads = threads_of;
+    ops.describe = describe;
     ops.fault = fault;
     ops.alloc = alloc;
     ops.free = free_memory;

@@ -2,6 +2,7 @@
 #include "kernels/ref/ref.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct bft_device {
     int threads;
@@ -28,6 +29,11 @@ int REF(threads)(const bft_device *device) {
     return device->threads;
 }
 
+void REF(describe)(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]) {
+    (void)device;
+    strcpy(out, "1 thread");
+}
+
 bft_status REF(fault)(bft_error *err, bft_device *device) {
     (void)err;
     (void)device;
@@ -47,6 +53,7 @@ const bft_ops TABLE(BFT_REF) = {
     .open = REF(open),
     .close = REF(close),
     .threads = REF(threads),
+    .describe = REF(describe),
     .fault = REF(fault),
     .alloc = REF(alloc),
     .free = REF(free),

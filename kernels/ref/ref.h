@@ -56,6 +56,7 @@ void REF(norm_backward)(size_t rows, size_t channels, const void *gamma, norm_sa
 bft_status REF(open)(bft_error *err, int threads, bft_device **out);
 void REF(close)(bft_device *device);
 int REF(threads)(const bft_device *device);
+void REF(describe)(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]);
 bft_status REF(fault)(bft_error *err, bft_device *device);
 
 bft_status REF(alloc)(bft_error *err, bft_device *device, size_t bytes, void **out);

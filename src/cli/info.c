@@ -21,20 +21,36 @@ static const char help[] =
     "  bertft info\n"
     "  bertft info checkpoints/latest\n";
 
+/* The card's name, or why there is none to use. */
+static bft_status describe_cuda(bft_error *err, bft_buffer *out) {
+    bft_backend backend;
+    bft_error reason;
+    char card[BFT_DESCRIPTION_SIZE];
+    if (bft_backend_open(&reason, &backend, "cuda", 0) != BFT_OK) {
+        return bft_buffer_printf(err, out, "CUDA           no: %s\n", reason.message);
+    }
+    backend.ops->describe(backend.device, card);
+    bft_backend_close(&backend);
+    return bft_buffer_printf(err, out, "CUDA           %s\n", card);
+}
+
 static bft_status describe_machine(bft_error *err, bft_buffer *out) {
     const bft_ops *best;
     bft_backend backend;
     BFT_TRY(bft_ops_find(err, "cpu", &best));
     BFT_TRY(bft_backend_open(err, &backend, "auto", 0));
-    int threads = backend.ops->threads(backend.device);
+    char text[BFT_DESCRIPTION_SIZE];
+    backend.ops->describe(backend.device, text);
     bft_backend_close(&backend);
-    BFT_TRY(bft_buffer_printf(err, out, "computes with  %s, %d threads\ncan also use   ", best->name, threads));
+    BFT_TRY(bft_buffer_printf(err, out, "computes with  %s, %s\ncan also use   ", best->name, text));
     for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
         if (*ops != best) {
             BFT_TRY(bft_buffer_printf(err, out, "%s ", (*ops)->name));
         }
     }
-    return bft_buffer_printf(err, out, "\nlibraries      jansson %s, zlib %s, utf8proc %s\n", JANSSON_VERSION,
+    BFT_TRY(bft_buffer_printf(err, out, "\n"));
+    BFT_TRY(describe_cuda(err, out));
+    return bft_buffer_printf(err, out, "libraries      jansson %s, zlib %s, utf8proc %s\n", JANSSON_VERSION,
                              zlibVersion(), utf8proc_version());
 }
 

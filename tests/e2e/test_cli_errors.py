@@ -1,6 +1,7 @@
 """What goes wrong at the command line: exit codes, one line each, nothing half done."""
 import json
 import os
+import shutil
 import stat
 import subprocess
 
@@ -42,6 +43,25 @@ def test_one_line_and_a_code(bertft, golden, words, code, parts):
     error = bertft.fails(code, *[word.format(golden=golden) for word in words])
     for part in parts:
         assert part in error
+
+
+@pytest.mark.parametrize("library, code, parts", [
+    (None, 2, ["libbertft_cuda.so", "`make cuda` builds it"]),
+    (b"no library", 1, ["libbertft_cuda.so: cannot be opened"]),
+])
+def test_cuda_without_its_library(bertft, golden, tmp_path, library, code, parts):
+    """A copy of the program has only this library beside it, whatever else was built."""
+    program = shutil.copy(bertft.path, tmp_path / "bertft")
+    if library is not None:
+        (tmp_path / "libbertft_cuda.so").write_bytes(library)
+    result = subprocess.run([program, "predict", "-m", golden, "--device", "cuda"], input=b"ok\n", capture_output=True,
+                            cwd=bertft.root, timeout=60)
+    error = result.stderr.decode()
+    assert result.returncode == code and error.startswith("bertft: error: ") and error.count("\n") == 1
+    assert all(part in error for part in parts)
+    info = subprocess.check_output([program, "info"], cwd=bertft.root, text=True)
+    line = [line for line in info.splitlines() if line.startswith("CUDA ")]
+    assert len(line) == 1 and all(part in line[0] for part in parts)
 
 
 @pytest.mark.parametrize("command", ["predict", "eval", "embed", "tokenize"])
