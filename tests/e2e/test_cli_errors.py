@@ -166,8 +166,6 @@ def test_a_model_that_it_may_not_read(bertft, golden, tmp_path):
 
 def open_to_all(golden, tmp_path):
     """A read-only copy of the golden model that anyone reaches, and the program beside it."""
-    import shutil
-
     for parent in [tmp_path, *tmp_path.parents]:
         if parent.stat().st_uid == os.getuid() and str(parent) != "/":
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
