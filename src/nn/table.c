@@ -64,6 +64,8 @@ bft_status bft_table_check(bft_error *err, const bft_table *table, const uint32_
     return BFT_OK;
 }
 
+enum { RUN = 512 }; /* live rows that one gather takes */
+
 static void *slab_row(const bft_table *table, size_t slot) {
     return (char *)table->slab + slot * table->channels * table->backend.ops->real;
 }
@@ -86,19 +88,29 @@ bft_status bft_table_wake(bft_error *err, bft_table *table, const uint32_t *word
     return BFT_OK;
 }
 
+/* How many of the words, from the first on, are live; their slots. */
+static size_t live_run(const bft_table *table, const uint32_t *words, size_t count, uint32_t slots[RUN]) {
+    size_t run = 0;
+    for (; run < count && run < RUN && bft_table_is_live(table, words[run]); run++) {
+        slots[run] = table->slot_of[words[run]] - 1;
+    }
+    return run;
+}
+
 void bft_table_read(const bft_table *table, const uint32_t *words, size_t count, void *rows) {
     const bft_ops *ops = table->backend.ops;
     bft_device *device = table->backend.device;
-    for (size_t i = 0; i < count; i++) {
+    uint32_t slots[RUN];
+    for (size_t i = 0; i < count;) {
         void *out = (char *)rows + i * table->channels * ops->real;
-        if (bft_table_is_live(table, words[i])) {
-            uint32_t slot = table->slot_of[words[i]] - 1, zero = 0;
-            ops->gather_forward(
-                device,
-                &(bft_gather){
-                    .rows = 1, .channels = table->channels, .index = &zero, .x = slab_row(table, slot), .y = out});
+        size_t run = live_run(table, words + i, count - i, slots);
+        if (run > 0) {
+            bft_gather live = {.rows = run, .channels = table->channels, .index = slots, .x = table->slab, .y = out};
+            ops->gather_forward(device, &live);
+            i += run;
         } else {
             ops->to_device(device, table->base->dtype, base_row(table, words[i]), out, table->channels);
+            i++;
         }
     }
 }

@@ -110,26 +110,43 @@ static bft_adamw_rows describe_rows(const bft_optimizer *o, size_t rows, const u
                             .v = o->row_v};
 }
 
-/* Rows as of the last step. Live rows that lag come out of the replay as a copy. A row that training never touched has
- * missed every step: it is replayed from the spare slot behind the live ones, whose moments stay zero. */
-static void read_caught_up(void *context, const uint32_t *words, size_t count, void *rows) {
-    bft_optimizer *o = context;
+/* A live row that is current, as all of a training batch are. */
+static bool is_current(const bft_optimizer *o, uint32_t word) {
+    const bft_table *table = &o->model->table;
+    return bft_table_is_live(table, word) && o->last[table->slot_of[word] - 1] == o->step;
+}
+
+/* A row as of the last step. A live one comes out of the replay as a copy. One that training never touched has missed
+ * every step: it is replayed from the spare slot behind the live ones, whose moments stay zero. */
+static void read_lagging(const bft_optimizer *o, uint32_t word, void *out) {
     const bft_table *table = &o->model->table;
     const bft_backend *backend = &o->model->backend;
-    size_t row_bytes = table->channels * backend->ops->real;
-    for (size_t i = 0; i < count; i++) {
-        void *out = (char *)rows + i * row_bytes;
-        bool live = bft_table_is_live(table, words[i]);
-        uint32_t slot = live ? table->slot_of[words[i]] - 1 : (uint32_t)o->slots;
-        bool lags = o->last[slot] < o->step;
-        if (!live || !lags) {
-            bft_table_read(table, &words[i], 1, lags ? (char *)table->slab + slot * row_bytes : out);
+    uint32_t slot = (uint32_t)o->slots;
+    if (bft_table_is_live(table, word)) {
+        slot = table->slot_of[word] - 1;
+    } else {
+        bft_table_read(table, &word, 1, (char *)table->slab + slot * table->channels * backend->ops->real);
+    }
+    bft_adamw_rows replay = describe_rows(o, 1, &slot, o->step);
+    replay.copy = out;
+    backend->ops->adamw_rows(backend->device, &replay);
+}
+
+static void read_caught_up(void *context, const uint32_t *words, size_t count, void *rows) {
+    const bft_optimizer *o = context;
+    size_t row_bytes = o->model->table.channels * o->model->backend.ops->real;
+    for (size_t i = 0; i < count;) {
+        size_t run = 0;
+        while (i + run < count && is_current(o, words[i + run])) {
+            run++;
         }
-        if (lags) {
-            bft_adamw_rows replay = describe_rows(o, 1, &slot, o->step);
-            replay.copy = out;
-            backend->ops->adamw_rows(backend->device, &replay);
+        if (run > 0) {
+            bft_table_read(&o->model->table, words + i, run, (char *)rows + i * row_bytes);
+        } else {
+            read_lagging(o, words[i], (char *)rows + i * row_bytes);
+            run = 1;
         }
+        i += run;
     }
 }
 
