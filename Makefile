@@ -145,11 +145,13 @@ $(BUILD)/bench/%: bench/%.c $(filter-out $(BUILD)/tests/%,$(OPS))
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -ffp-contract=fast -o $@ $^ -lm -pthread
 
-tests: $(UNIT) $(BUILD)/tests/ops ## build the tests
+tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so ## build the tests
 
-test: all tests ## run all tests: unit, golden, op table, end to end
+test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the host shim), end to end
 	@set -e; for test in $(UNIT); do $$test; done
 	$(BUILD)/tests/ops
+	$(BUILD)/tests/test_golden cudasim
+	BERTFT_SIM_ORDER=1 $(BUILD)/tests/ops --backend cudasim
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 
 wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2

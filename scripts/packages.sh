@@ -3,7 +3,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libyaml-dev zlib1g-dev libutf8proc-dev libjansson-dev"
-test="libcmocka-dev python3 python3-pytest"
+test="g++ libcmocka-dev python3 python3-pytest"
 
 case "${1:-build}" in
 build) wanted=$build ;;

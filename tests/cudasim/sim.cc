@@ -6,6 +6,10 @@
 #include <ucontext.h>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace sim {
@@ -103,12 +107,22 @@ void make_order(std::vector<unsigned> &order) {
     }
 }
 
+/* AddressSanitizer must not hold the frames of the thread before, which never returned, against this one. */
+void forget_frames(char *stack) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(stack, STACK);
+#else
+    (void)stack;
+#endif
+}
+
 /* A fresh fiber for thread t. Not inlined: getcontext is one of the functions that return twice. */
 __attribute__((noinline)) void prepare(unsigned t) {
     fiber &f = fibers[t];
     f.now = READY;
     f.round = 0;
     stamps[0][t] = stamps[1][t] = 0;
+    forget_frames(f.stack);
     getcontext(&f.context);
     f.context.uc_stack.ss_sp = f.stack;
     f.context.uc_stack.ss_size = STACK;

@@ -22,7 +22,11 @@ struct dim3 {
     }
 };
 
-struct float4 {
+struct alignas(8) float2 {
+    float x, y;
+};
+
+struct alignas(16) float4 {
     float x, y, z, w;
 };
 
