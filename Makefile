@@ -115,7 +115,7 @@ $(BUILD)/nvcc/%.o: %.cu | $(BUILD)/cuda/ready-1
 $(BUILD)/libbertft_cuda.so: $(CUDA_OBJ) $(BUILD)/sim/src/base/error.o
 	$(NVCC) -shared -o $@ $^ -Xcompiler -static-libstdc++,-static-libgcc -Xlinker --exclude-libs,ALL
 
-# ---- Tests: each tests/unit/test_*.c and tests/golden/test_*.c is a cmocka program; tests/ops is one program ----
+# ---- Tests: each tests/unit/test_*.c is a cmocka program; tests/golden/test_golden.c and tests/ops are one program each ----
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/golden/%.c,$(BUILD)/tests/%,$(wildcard tests/golden/test_*.c))
 PROBES  := $(patsubst tests/parity/%.c,$(BUILD)/tests/%,$(wildcard tests/parity/*.c))
@@ -128,7 +128,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/golden/test_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(VARIANT_FLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
 
 # The op table runs on bare machines too: kernels, and what they stand on, and no library but libc, libm and pthread.
 OPS     := $(patsubst tests/ops/%.c,$(BUILD)/tests/objects/%.o,$(wildcard tests/ops/*.c)) $(KERNELS) \
