@@ -3,7 +3,6 @@
 #include "kernels/cuda/runtime.cuh"
 #include "tests/cudasim/sim.h"
 
-#include <cstdlib>
 #include <new>
 
 struct bft_runtime {
@@ -27,13 +26,13 @@ const char *bft_runtime_name(const bft_runtime *runtime) {
 
 const char *bft_runtime_alloc(bft_runtime *runtime, size_t bytes, void **out) {
     (void)runtime;
-    *out = sim::allocation_fails() ? nullptr : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    *out = sim::allocate(bytes);
     return *out == nullptr ? "out of memory" : nullptr;
 }
 
 void bft_runtime_free(bft_runtime *runtime, void *memory) {
     (void)runtime;
-    free(memory);
+    sim::deallocate(memory);
 }
 
 void bft_runtime_memory(const bft_runtime *runtime, size_t *free_bytes, size_t *total_bytes) {

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <ucontext.h>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct fiber {
     char stack[STACK];
     state now = DONE;
     unsigned round = 0; /* of exchanges, to alternate between two slots */
+    unsigned phase = 0; /* barriers and exchanges so far */
 };
 
 fiber *fibers = new fiber[WORST_THREADS]; /* for as long as the program runs */
@@ -34,7 +36,10 @@ unsigned current, threads;
 uint64_t slots[2][WORST_THREADS];
 unsigned stamps[2][WORST_THREADS]; /* the exchange that wrote the slot, per thread from 1 */
 std::vector<char> shared_memory;
-uint64_t random_state = 0; /* 0: in order */
+uint64_t random_state = 0;                              /* 0: in order */
+uint64_t blocks = 0;                                    /* started so far */
+bool running = false;                                   /* a thread of the device, not the host */
+auto &device_memory = *new std::map<uintptr_t, size_t>; /* where each allocation starts, and its bytes */
 
 unsigned long from_environment(const char *name) {
     const char *text = getenv(name);
@@ -62,12 +67,15 @@ void enter() {
 void pause_as(state why) {
     fibers[current].now = why;
     swapcontext(&fibers[current].context, &scheduler);
+    fibers[current].phase++;
 }
 
 void resume(unsigned thread) {
     current = thread;
     threadIdx = dim3(thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y));
+    running = true;
     swapcontext(&scheduler, &fibers[thread].context);
+    running = false;
 }
 
 /* Lets go the threads [from, to) if all that are left wait for `what`; true where any did. */
@@ -120,7 +128,7 @@ void forget_frames(char *stack) {
 __attribute__((noinline)) void prepare(unsigned t) {
     fiber &f = fibers[t];
     f.now = READY;
-    f.round = 0;
+    f.round = f.phase = 0;
     stamps[0][t] = stamps[1][t] = 0;
     forget_frames(f.stack);
     getcontext(&f.context);
@@ -132,6 +140,7 @@ __attribute__((noinline)) void prepare(unsigned t) {
 
 void run_block(size_t shared_bytes) {
     std::vector<unsigned> order(threads);
+    blocks++;
     shared_memory.assign(shared_bytes, (char)0xFF); /* NaN as a float */
     for (unsigned t = 0; t < threads; t++) {
         prepare(t);
@@ -200,9 +209,31 @@ uint64_t exchange(uint64_t value, unsigned lane) {
     return slots[round][source];
 }
 
-bool allocation_fails() {
+void *allocate(size_t bytes) {
     static unsigned long allocations = 0, failing = from_environment("BERTFT_SIM_FAIL_ALLOC");
-    return ++allocations == failing;
+    void *memory = ++allocations == failing ? nullptr : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (memory != nullptr) {
+        device_memory[reinterpret_cast<uintptr_t>(memory)] = bytes;
+    }
+    return memory;
+}
+
+void deallocate(void *memory) {
+    device_memory.erase(reinterpret_cast<uintptr_t>(memory));
+    free(memory);
+}
+
+moment now() {
+    return running ? moment{blocks, current, fibers[current].phase} : moment{0, 0, 0};
+}
+
+space space_of(uintptr_t address) {
+    if (address - reinterpret_cast<uintptr_t>(shared_memory.data()) < shared_memory.size()) {
+        return SHARED_MEMORY;
+    }
+    auto after = device_memory.upper_bound(address);
+    bool inside = after != device_memory.begin() && address - std::prev(after)->first < std::prev(after)->second;
+    return inside ? DEVICE_MEMORY : PRIVATE;
 }
 
 } // namespace sim

@@ -35,7 +35,7 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 #define __global__ static
 #define __device__ static
-#define __forceinline__ inline
+#define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 
@@ -46,11 +46,23 @@ enum { WARP = 32, WORST_THREADS = 1024 };
 /* Runs every thread of every block; false where an injected failure says so. */
 bool launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread);
 
-void *shared();       /* this block's dynamic shared memory */
-void wait_block();    /* __syncthreads */
+void *shared();                                   /* this block's dynamic shared memory */
+void wait_block();                                /* __syncthreads */
 uint64_t exchange(uint64_t value, unsigned lane); /* every lane of the warp gives a value, and gets that of `lane` */
 
-bool allocation_fails(); /* as BERTFT_SIM_FAIL_ALLOC asks */
+void *allocate(size_t bytes); /* device memory; NULL where there is none, or BERTFT_SIM_FAIL_ALLOC says so */
+void deallocate(void *memory);
+
+/* What trace.cc asks at each access: which thread runs, and where an address lies. Blocks count from 1 over all launches, 0
+ * while none runs; a thread's phase is how many barriers and shuffles it has passed. */
+struct moment {
+    uint64_t block;
+    unsigned thread, phase;
+};
+moment now();
+
+enum space { PRIVATE, SHARED_MEMORY, DEVICE_MEMORY }; /* PRIVATE: registers, stacks, parameters, the host's */
+space space_of(uintptr_t address);
 
 template <typename T> T shuffle(T value, unsigned lane) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "at most eight bytes");
