@@ -145,6 +145,23 @@ $(BUILD)/bench/%: bench/%.c $(filter-out $(BUILD)/tests/%,$(OPS))
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(CFLAGS) -ffp-contract=fast -o $@ $^ -lm -pthread
 
+# ---- What scripts/gpu-check.sh takes to machines without our libraries: these are linked statically, libc is not ----
+GPU     := $(addprefix $(BUILD)/gpu/,bertft ops golden infer)
+STATIC  := -Wl,-Bstatic $(shell pkg-config --libs $(PKGS)) -Wl,-Bdynamic -ldl -lm -pthread
+
+$(BUILD)/gpu/bertft: $(BUILD)/src/cli/main.o $(LIB)
+$(BUILD)/gpu/ops: $(OPS)
+$(BUILD)/gpu/golden: $(BUILD)/tests/golden/test_golden.o $(LIB)
+$(BUILD)/gpu/infer: $(BUILD)/bench/infer.o $(LIB)
+
+$(GPU):
+	@mkdir -p $(@D)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(STATIC)
+
+gpu-programs: $(GPU) ## the programs of scripts/gpu-check.sh, which need libc, the plugin and CUDA only
+	@! readelf -d $(GPU) | grep NEEDED | grep -vE 'lib(c|m|dl|pthread)\.so|ld-linux'
+	@echo "need glibc $$(objdump -T $(GPU) | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 | cut -d _ -f 2) or newer"
+
 tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so ## build the tests
 
 test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the host shim), end to end
@@ -185,7 +202,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda flags clean help tests test wide bench demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda flags clean help tests test gpu-programs wide bench demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
