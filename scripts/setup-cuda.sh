@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes the folder that `make cuda` compiles with and libbertft_cuda.so looks into: cuBLASLt, which some toolkits lack.
 #
-#     sh scripts/setup-cuda.sh [FOLDER [NVCC]]        default: build/cuda, and the nvcc on the PATH
+#     sh scripts/setup-cuda.sh [FOLDER [NVCC [WHEELS]]]        default: build/cuda, and the nvcc on the PATH
 #
+# WHEELS is a Python's site-packages whose wheels are linked before anything else: PyTorch brings cuBLAS and cuDNN.
 # The toolkit's own cuBLASLt is linked into FOLDER/lib; where there is none, headers and library come from the registry's wheel
 # of the toolkit's major version. A finished folder is left alone. Nothing else in bertft needs this.
 set -eu
@@ -21,6 +22,20 @@ fi
 major=$(echo "$release" | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
 toolkit=$(dirname "$(dirname "$(readlink -f "$(command -v "$nvcc")")")")
 mkdir -p "$out/lib"
+
+# A wheel's headers lie beside its libraries: nvidia/cu13/{include,lib}, in older ones nvidia/cublas/{include,lib}.
+library=
+[ -z "${3:-}" ] || library=$(find "$3/nvidia/" -name "libcublasLt.so.$major" 2>/dev/null | head -n 1)
+if [ -n "$library" ] && [ -e "$(dirname "$library")/../include/cublasLt.h" ]; then
+    rm -rf "$out/include"
+    mkdir -p "$out/include"
+    ln -sf "$library" "$out/lib/"
+    ln -sf "$(dirname "$(dirname "$library")")"/include/cublas*.h "$out/include/"
+    find "$3/nvidia/" -name 'libcudnn*.so.*' -exec ln -sf {} "$out/lib/" \;
+    find "$3/nvidia/" -name 'cudnn*.h' -exec ln -sf {} "$out/include/" \;
+    : > "$stamp"
+    exit 0
+fi
 
 library=$(find "$toolkit/" -name "libcublasLt.so.$major" | head -n 1)
 if [ -e "$toolkit/include/cublasLt.h" ] && [ -n "$library" ]; then
