@@ -111,7 +111,7 @@ int main(int count, char **words) {
     setup s = {0};
     bft_error err;
     if (bft_ops_find(&err, count > 1 ? words[1] : "cpu", &s.ops) != BFT_OK ||
-        s.ops->open(&err, count > 2 ? atoi(words[2]) : 0, &s.device) != BFT_OK) {
+        s.ops->open(&err, &(bft_device_options){.threads = count > 2 ? atoi(words[2]) : 0}, &s.device) != BFT_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 2;
     }

@@ -78,7 +78,7 @@ bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
             return BFT_OK;
         }
     }
-    if (strcmp(name, "cuda") == 0 || strcmp(name, "cudasim") == 0) {
+    if (strncmp(name, "cuda", 4) == 0) {
         BFT_TRY(bft_plugin_open(err, name, out));
         return check_complete(err, *out);
     }

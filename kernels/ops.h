@@ -6,9 +6,19 @@
  *
  * Letters for shapes: B sequences in the batch, N tokens in the batch (no padding: the sequences lie end to end), T
  * the longest sequence, C channels, H heads, D = C/H head size, F feed-forward width, V vocabulary, U distinct words in
- * the batch, K classes, S slots of the live-row slab. All tensors are dense and row-major. A "real" is the backend's
- * element: float, or double in ref64. `void *` marks tensors of reals in the device's memory; typed pointers are host
- * memory unless their comment says "device".
+ * the batch, K classes, S slots of the live-row slab. All tensors are dense and row-major. `void *` marks tensors in the
+ * device's memory; typed pointers are host memory unless their comment says "device".
+ *
+ * A "real" is the backend's element: float, or double in ref64. Parameters, their gradients and moments, and logits are
+ * reals. "Values" are what flows between the ops and their weights: reals too, or rounded to the 16-bit type that
+ * bft_ops.values names; sums are reals in any case. Each op says which of its tensors are values.
+ *
+ * A backend may work on more rows than there are: tensors with a row a token or a sequence, `saved` and `scratch` have
+ * room for bft_ops.padded(rows). The rows behind the last are its own: finite, and zero in a gradient, both before an op and
+ * after it; memory from `alloc` begins so. They enter no sum.
+ *
+ * Work may be queued: only to_host, values_to_host and read wait for it. Between begin and end the host's arrays that ops
+ * name must stay as they are, and nothing waits; a backend may start what was asked for at `end`, all at once.
  *
  * Each op is one struct that its forward and its backward share: the caller fills it once, and for the backward adds
  * the gradients. "=" means that the output is overwritten, "+=" that it is added to. NULL where a comment allows it
@@ -65,7 +75,7 @@ static inline uint32_t bft_dropout_threshold(float rate) {
     return (uint32_t)((double)rate * 4294967296.0);
 }
 
-/* ---- embed: y = dropout(LayerNorm(word[word_row] + position_table[position] + type_table[0])) ----
+/* ---- embed, y and dy values: y = dropout(LayerNorm(word[word_row] + position_table[position] + type_table[0])) ----
  * BertEmbeddings / DistilBERT's Embeddings of transformers (the latter has no types). Token type 0 throughout. */
 typedef struct bft_embed {
     size_t rows, words, channels; /* N, U, C */
@@ -87,7 +97,7 @@ typedef struct bft_embed {
     void *dgamma, *dbeta;  /* (C) += */
 } bft_embed;
 
-/* ---- linear: y = activation(x weight^T + bias), as torch.nn.Linear ---- */
+/* ---- linear, x, weight, y, dy and dx values: y = activation(x weight^T + bias), as torch.nn.Linear ---- */
 typedef enum bft_activation {
     BFT_IDENTITY,
     BFT_GELU, /* exact: x/2 (1 + erf(x / sqrt 2)) */
@@ -101,6 +111,7 @@ typedef struct bft_linear {
     const void *x;      /* (rows, in) */
     const void *weight; /* (out, in) */
     const void *bias;   /* (out) or NULL */
+    bool real_y;        /* y and dy are reals: logits */
     void *y;            /* (rows, out) = */
     void *saved, *scratch;
     /* backward */
@@ -110,8 +121,8 @@ typedef struct bft_linear {
     void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
 } bft_linear;
 
-/* ---- attention: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
- * q, k, v are rows of H heads of D values; strides in reals, so that they may lie inside one packed (N, 3C) tensor.
+/* ---- attention, all tensors values: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
+ * q, k, v are rows of H heads of D values; strides count values, so that they may lie inside one packed (N, 3C) tensor.
  * Queries may be fewer than keys: with query_start = {0, 1, .., B} only each sequence's first token asks. */
 typedef struct bft_attention {
     size_t batch, heads, head_size, longest; /* B, H, D, T */
@@ -127,7 +138,7 @@ typedef struct bft_attention {
     void *dq, *dk, *dv; /* =, with the strides of q, k, v */
 } bft_attention;
 
-/* ---- residual_norm: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput) ---- */
+/* ---- residual_norm, x, residual, y and their gradients values: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput) ---- */
 typedef struct bft_residual_norm {
     size_t rows, channels;
     float eps;
@@ -146,6 +157,7 @@ typedef struct bft_residual_norm {
 /* ---- gather: y[i] = x[index[i]] and back: dx[index[i]] += dy[i]; an index occurs once ---- */
 typedef struct bft_gather {
     size_t rows, channels;
+    bool real;             /* rows of reals, else of values */
     const uint32_t *index; /* (rows) */
     const void *x;         /* (any, C) */
     void *y;               /* (rows, C) = */
@@ -153,7 +165,7 @@ typedef struct bft_gather {
     void *dx;              /* (any, C) += */
 } bft_gather;
 
-/* ---- mean: y[b] = mean of the rows of sequence b ---- */
+/* ---- mean, of values: y[b] = mean of the rows of sequence b ---- */
 typedef struct bft_mean {
     size_t batch, channels;
     const uint32_t *start; /* (B + 1) */
@@ -163,7 +175,7 @@ typedef struct bft_mean {
     void *dx;              /* (N, C) = */
 } bft_mean;
 
-/* ---- mask: y = dropout(x) by itself, before a head; the backward is the same op on dy ---- */
+/* ---- mask, of values: y = dropout(x) by itself, before a head; the backward is the same op on dy ---- */
 typedef struct bft_mask {
     size_t rows, channels;
     const void *x; /* (rows, C) */
@@ -187,9 +199,28 @@ typedef struct bft_loss {
     const float *weight;    /* (K) or NULL: all 1; not for squared */
     float smoothing;        /* cross_entropy only, in [0, 1) */
     double normalizer;
-    double *loss;  /* (B) each sample's share; its sum is the loss */
+    double *loss;  /* device, (B) = each sample's share */
+    double *total; /* device, += their sum, from the first to the last */
     void *dlogits; /* (B, K) =, or NULL */
 } bft_loss;
+
+/* ---- norm: the norm of all gradients of a step, and the factor that clips it, as torch.nn.utils.clip_grad_norm_:
+ * min(1, limit / (norm + 1e-6)). Once a norm isn't finite, `failed` keeps that step's number, and every AdamW
+ * that reads the result leaves everything as it is. ---- */
+typedef struct bft_norm_result {
+    double norm, scale;
+    uint32_t failed; /* 0: never */
+} bft_norm_result;
+
+enum { BFT_NORM_BLOCKS = 2 };
+
+typedef struct bft_norm {
+    const void *x[BFT_NORM_BLOCKS]; /* reals, summed up in double in blocks of fixed size; NULL: none */
+    size_t count[BFT_NORM_BLOCKS];
+    double limit;            /* 0: no clipping, scale is 1 */
+    uint32_t step;           /* from 1 */
+    bft_norm_result *result; /* device; `failed` is read, all is written */
+} bft_norm;
 
 /* ---- AdamW (Loshchilov and Hutter 2019, in the order of torch.optim.AdamW):
  *   p *= 1 - lr wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
@@ -200,30 +231,40 @@ typedef struct bft_adamw_step {
     double decay_product;            /* product of (1 - lr wd) over the steps 1..t; step 0, before training, has 1 */
 } bft_adamw_step;
 
+/* One tensor of a block of parameters. */
+typedef struct bft_adamw_tensor {
+    size_t offset, count; /* elements */
+    bool decay;           /* false: it has no weight decay */
+} bft_adamw_tensor;
+
 typedef struct bft_adamw {
     double beta1, beta2, eps;
-    double scale; /* clip factor on the gradients */
-    size_t count; /* dense: elements */
-    bool decay;   /* false: this tensor has no weight decay */
-    bft_adamw_step step;
-    void *p, *m, *v;  /* (count) */
-    const void *grad; /* (count) */
+    const bft_norm_result *norm;     /* device: the clip factor on the gradients */
+    const bft_adamw_step *step;      /* device: this step's */
+    const bft_adamw_tensor *tensors; /* (tensor_count) by offset; they don't change as long as the device is open */
+    size_t tensor_count;
+    void *p, *m, *v;  /* blocks that the offsets count in */
+    const void *grad; /* the same */
+    void *values;     /* the same, = p as values; NULL where values are reals */
 } bft_adamw;
 
-/* Rows of the embedding table, lagging. A slot's state is current as of step last[slot]; the missed steps are replayed with
+/* Rows of the embedding table, lagging. A row's state is current as of step last; the missed steps are replayed with
  * gradient 0, in order, and then, where grad is given, step `now` is taken with it. After bft_adamw_gap missed steps
  * m is too small to move a weight: of the rest only decay remains (by decay_product) while m and v shrink by powers
- * of their betas, flushed to 0 below the smallest normal number. A slot with m = v = 0 has decay only.
- * A table that has never been trained has last = 0. last[slot] <= now, and < now where grad is given. */
+ * of their betas, flushed to 0 below the smallest normal number. A row with m = v = 0 has decay only.
+ * A row that has never been trained has last = 0. last <= now, and < now where grad is given. */
+#define BFT_NO_SLOT UINT32_MAX
+
 typedef struct bft_adamw_rows {
-    double beta1, beta2, eps, scale;
+    double beta1, beta2, eps;
     size_t rows, channels;         /* U, C */
-    const bft_adamw_step *history; /* (now + 1) entry t is step t; entry 0 is the start */
+    const bft_adamw_step *history; /* device, (now + 1) entry t is step t; entry 0 is the start */
     uint32_t now;                  /* the optimizer's step that the rows are brought to; 0: before the first */
-    const uint32_t *slot;          /* (U) distinct */
-    uint32_t *last;                /* (S) read, and set to now unless `copy` */
+    const uint32_t *slot;          /* (U) distinct; BFT_NO_SLOT, in a copy: the row lies there, and has m = v = 0 */
+    const uint32_t *last;          /* (U) the step of which each row's state is */
     void *p, *m, *v;               /* (S, C) */
     const void *grad;              /* (U, C), or NULL: catch up through `now` and no more */
+    const bft_norm_result *norm;   /* device: the clip factor on grad */
     void *copy; /* (U, C) or NULL. Given (grad is NULL then): p after the replay goes here, the state stays as it is */
 } bft_adamw_rows;
 
@@ -243,11 +284,19 @@ static inline size_t bft_dtype_size(bft_dtype type) {
 
 enum { BFT_DESCRIPTION_SIZE = 256 };
 
+typedef struct bft_device_options {
+    int threads;           /* of the host; 0: as many as it has */
+    int index;             /* which card */
+    bool tf32;             /* products of fp32 may round their factors to TF32's 10 bits */
+    const char *attention; /* "auto", "native" or "cudnn"; NULL is "auto" */
+} bft_device_options;
+
 struct bft_ops {
     const char *name; /* "ref", "ref64", "cpu-avx2", ... */
     size_t real;      /* bytes of an element */
+    bft_dtype values; /* BFT_F32: reals, whatever these are */
 
-    bft_status (*open)(bft_error *err, int threads, bft_device **out);
+    bft_status (*open)(bft_error *err, const bft_device_options *options, bft_device **out);
     void (*close)(bft_device *device);
     int (*threads)(const bft_device *device);
     void (*describe)(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]); /* "2 threads", or the card's name */
@@ -256,9 +305,17 @@ struct bft_ops {
     bft_status (*alloc)(bft_error *err, bft_device *device, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*free)(bft_device *device, void *memory);
     void (*fill_zero)(bft_device *device, void *memory, size_t bytes);
+    void (*write)(bft_device *device, void *to, const void *host, size_t bytes); /* host may change on return */
+    void (*read)(bft_device *device, const void *from, void *host, size_t bytes);
     /* Casts, exactly; host at any alignment. */
     void (*to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
     void (*to_host)(bft_device *device, const void *reals, float *host, size_t count);
+    void (*values_to_host)(bft_device *device, const void *values, float *host, size_t count);
+    void (*to_values)(bft_device *device, const void *reals, void *values, size_t count); /* rounds to nearest even */
+
+    size_t (*padded)(size_t rows); /* as above: >= rows, and never less for more rows */
+    void (*begin)(bft_device *device);
+    void (*end)(bft_device *device);
 
     void (*embed_memory)(const bft_embed *op, bft_memory *out);
     void (*embed_forward)(bft_device *device, const bft_embed *op);
@@ -283,15 +340,20 @@ struct bft_ops {
     void (*mask)(bft_device *device, const bft_mask *op);
     void (*loss)(bft_device *device, const bft_loss *op);
 
-    double (*sum_squares)(bft_device *device, const void *x, size_t count); /* in double, in blocks of fixed size */
+    void (*norm)(bft_device *device, const bft_norm *op);
     void (*adamw)(bft_device *device, const bft_adamw *op);
     void (*adamw_rows)(bft_device *device, const bft_adamw_rows *op);
 };
 typedef struct bft_ops bft_ops;
 
+/* Bytes of one value. */
+static inline size_t bft_ops_value_size(const bft_ops *ops) {
+    return ops->values == BFT_F32 ? ops->real : bft_dtype_size(ops->values);
+}
+
 /* The backend by its name: "cpu" (the best instruction set of this machine), one of its sets by name ("cpu-generic",
  * "cpu-avx2", "cpu-avx512"), "ref", "ref64"; "cuda", and for tests "cudasim", are libraries of their own
- * (kernels/plugin.h). BFT_BAD where it is unknown, or this machine can't run it. */
+ * (kernels/plugin.h), with values of 16 bits as "cuda-bf16" and "cuda-fp16". BFT_BAD where it is unknown, or this machine can't run it. */
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out);
 
 /* All backends that this machine can run, NULL at the end; for tests and `bertft info`. */

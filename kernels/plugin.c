@@ -22,14 +22,16 @@ static bft_status find_library(bft_error *err, const char *name, char path[PATH_
     char folder[PATH_ROOM / 2];
     ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
     folder[length > 0 ? length : 0] = '\0';
+    int plain = (int)strcspn(name, "-"); /* the library's; behind the dash is a table of it */
     for (int level = 0; level < 2 && to_folder(folder); level++) {
-        snprintf(path, PATH_ROOM, "%s/libbertft_%s.so", folder, name);
+        snprintf(path, PATH_ROOM, "%s/libbertft_%.*s.so", folder, plain, name);
         if (access(path, R_OK) == 0) {
             return BFT_OK;
         }
     }
-    return bft_error_set(err, BFT_BAD, "backend \"%s\": there is no libbertft_%s.so beside the program; `make %s` builds it",
-                         name, name, name);
+    return bft_error_set(err, BFT_BAD,
+                         "backend \"%s\": there is no libbertft_%.*s.so beside the program; `make %.*s` builds it",
+                         name, plain, name, plain, name);
 }
 
 bft_status bft_plugin_open(bft_error *err, const char *name, const bft_ops **out) {
@@ -42,7 +44,7 @@ bft_status bft_plugin_open(bft_error *err, const char *name, const bft_ops **out
     bft_plugin_door *door = NULL;
     void *symbol = dlsym(library, BFT_PLUGIN_DOOR);
     memcpy(&door, &symbol, sizeof door);
-    *out = door == NULL ? NULL : door(sizeof(bft_ops));
+    *out = door == NULL ? NULL : door(name, sizeof(bft_ops));
     if (*out == NULL) {
         return bft_error_set(err, BFT_FAILED, "%s: was built for another version of bertft; build it again", path);
     }

@@ -4,11 +4,13 @@
 
 #include "kernels/ops.h"
 
-/* The one symbol of such a library: its table, or NULL where it was built for another bft_ops (told by its size). */
-typedef const bft_ops *bft_plugin_door(size_t size_of_ops);
+/* The one symbol of such a library: its table of that name, or NULL where there is none, or it was built for another bft_ops
+ * (told by its size). */
+typedef const bft_ops *bft_plugin_door(const char *name, size_t size_of_ops);
 #define BFT_PLUGIN_DOOR "bft_plugin"
 
-/* Opens libbertft_NAME.so, beside the program or in the folder above. It stays open. */
+/* Opens libbertft_NAME.so, beside the program or in the folder above; "NAME-bf16" is a table of the same library. It stays
+ * open. */
 bft_status bft_plugin_open(bft_error *err, const char *name, const bft_ops **out);
 
 #endif

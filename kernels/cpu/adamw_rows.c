@@ -64,13 +64,19 @@ typedef struct task {
 /* The row's state as it will be changed: a copy's moments lie in the thread's own memory. */
 static row_state state_of(const task *t, size_t row, int thread) {
     const bft_adamw_rows *op = t->op;
-    size_t channels = op->channels, start = op->slot[row] * channels;
+    size_t channels = op->channels;
+    float *local = t->device->local[thread];
+    row_state copy = {(float *)op->copy + row * channels, local, local + channels};
+    if (op->slot[row] == BFT_NO_SLOT) { /* lies in the copy already */
+        memset(copy.m, 0, channels * sizeof *copy.m);
+        memset(copy.v, 0, channels * sizeof *copy.v);
+        return copy;
+    }
+    size_t start = op->slot[row] * channels;
     row_state state = {(float *)op->p + start, (float *)op->m + start, (float *)op->v + start};
     if (op->copy == NULL) {
         return state;
     }
-    float *local = t->device->local[thread];
-    row_state copy = {(float *)op->copy + row * channels, local, local + channels};
     memcpy(copy.p, state.p, channels * sizeof *copy.p);
     memcpy(copy.m, state.m, channels * sizeof *copy.m);
     memcpy(copy.v, state.v, channels * sizeof *copy.v);
@@ -81,20 +87,17 @@ static void bring_row(void *context, size_t row, int thread) {
     const task *t = context;
     const bft_adamw_rows *op = t->op;
     row_state state = state_of(t, row, thread);
-    uint32_t slot = op->slot[row];
-    replay(op, op->last[slot], op->grad == NULL ? op->now : op->now - 1, state);
+    replay(op, op->last[row], op->grad == NULL ? op->now : op->now - 1, state);
     if (op->grad != NULL) {
         adamw_factors f = adamw_factors_of(op->beta1, op->beta2, op->eps, &op->history[op->now], true);
         const float *grad = (const float *)op->grad + row * op->channels;
-        adamw_step(&f, (float)op->scale, grad, op->channels, state.p, state.m, state.v);
-    }
-    if (op->copy == NULL) {
-        op->last[slot] = op->now;
+        adamw_step(&f, (float)op->norm->scale, grad, op->channels, state.p, state.m, state.v);
     }
 }
 
 void CPU(adamw_rows)(bft_device *device, const bft_adamw_rows *op) {
-    if (op->copy == NULL || CPU(device_reserve)(device, 2 * op->channels)) {
+    bool stopped = op->grad != NULL && op->norm->failed != 0;
+    if (!stopped && (op->copy == NULL || CPU(device_reserve)(device, 2 * op->channels))) {
         bft_pool_run(device->pool, op->rows, bring_row, &(task){op, device});
     }
 }

@@ -53,12 +53,12 @@ static bft_status device_prepare(bft_error *err, bft_device *device, int threads
     return BFT_OK;
 }
 
-static bft_status device_open(bft_error *err, int threads, bft_device **out) {
+static bft_status device_open(bft_error *err, const bft_device_options *options, bft_device **out) {
     bft_device *device = calloc(1, sizeof *device);
     if (device == NULL) {
         return bft_error_memory(err, sizeof *device);
     }
-    bft_status status = device_prepare(err, device, threads);
+    bft_status status = device_prepare(err, device, options->threads);
     if (status != BFT_OK) {
         device_close(device);
         return status;
@@ -84,6 +84,15 @@ static bft_status device_fault(bft_error *err, bft_device *device) {
     return device->fault.status;
 }
 
+static size_t device_padded(size_t rows) {
+    return rows;
+}
+
+/* Where a stretch begins or ends: all is done at once, and nothing left to do. */
+static void device_boundary(bft_device *device) {
+    (void)device;
+}
+
 /* ---- The table: bft_ops_cpu_avx2, named "cpu-avx2", and so on. ---- */
 
 #define TABLE_PASTE_NOW(isa) bft_ops_cpu_##isa
@@ -95,6 +104,7 @@ extern const bft_ops TABLE_PASTE(BFT_ISA);
 const bft_ops TABLE_PASTE(BFT_ISA) = {
     .name = "cpu-" TEXT(BFT_ISA),
     .real = sizeof(float),
+    .values = BFT_F32,
     .open = device_open,
     .close = device_close,
     .threads = device_threads,
@@ -105,6 +115,13 @@ const bft_ops TABLE_PASTE(BFT_ISA) = {
     .fill_zero = CPU(fill_zero),
     .to_device = CPU(to_device),
     .to_host = CPU(to_host),
+    .values_to_host = CPU(to_host),
+    .to_values = CPU(to_values),
+    .write = CPU(copy_in),
+    .read = CPU(copy_out),
+    .padded = device_padded,
+    .begin = device_boundary,
+    .end = device_boundary,
     .embed_memory = CPU(embed_memory),
     .embed_forward = CPU(embed_forward),
     .embed_backward = CPU(embed_backward),
@@ -123,7 +140,7 @@ const bft_ops TABLE_PASTE(BFT_ISA) = {
     .mean_backward = CPU(mean_backward),
     .mask = CPU(mask),
     .loss = CPU(loss),
-    .sum_squares = CPU(sum_squares),
+    .norm = CPU(norm),
     .adamw = CPU(adamw),
     .adamw_rows = CPU(adamw_rows),
 };

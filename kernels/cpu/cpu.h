@@ -86,6 +86,9 @@ void CPU(free)(bft_device *device, void *memory);
 void CPU(fill_zero)(bft_device *device, void *memory, size_t bytes);
 void CPU(to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
 void CPU(to_host)(bft_device *device, const void *reals, float *host, size_t count);
+void CPU(to_values)(bft_device *device, const void *reals, void *values, size_t count);
+void CPU(copy_in)(bft_device *device, void *to, const void *host, size_t bytes);
+void CPU(copy_out)(bft_device *device, const void *from, void *host, size_t bytes);
 
 void CPU(embed_memory)(const bft_embed *op, bft_memory *out);
 void CPU(embed_forward)(bft_device *device, const bft_embed *op);
@@ -110,7 +113,7 @@ void CPU(mean_backward)(bft_device *device, const bft_mean *op);
 void CPU(mask)(bft_device *device, const bft_mask *op);
 void CPU(loss)(bft_device *device, const bft_loss *op);
 
-double CPU(sum_squares)(bft_device *device, const void *x, size_t count);
+void CPU(norm)(bft_device *device, const bft_norm *op);
 void CPU(adamw)(bft_device *device, const bft_adamw *op);
 void CPU(adamw_rows)(bft_device *device, const bft_adamw_rows *op);
 

@@ -73,4 +73,7 @@ static void loss_sample(void *context, size_t b, int thread) {
 
 void CPU(loss)(bft_device *device, const bft_loss *op) {
     bft_pool_run(device->pool, op->batch, loss_sample, (void *)op);
+    for (size_t b = 0; b < op->batch; b++) {
+        *op->total += op->loss[b];
+    }
 }

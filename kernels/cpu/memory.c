@@ -103,3 +103,18 @@ void CPU(to_host)(bft_device *device, const void *reals, float *host, size_t cou
     (void)device;
     memcpy(host, reals, count * sizeof *host);
 }
+
+void CPU(to_values)(bft_device *device, const void *reals, void *values, size_t count) {
+    (void)device;
+    memcpy(values, reals, count * sizeof(float));
+}
+
+void CPU(copy_in)(bft_device *device, void *to, const void *host, size_t bytes) {
+    (void)device;
+    memcpy(to, host, bytes);
+}
+
+void CPU(copy_out)(bft_device *device, const void *from, void *host, size_t bytes) {
+    (void)device;
+    memcpy(host, from, bytes);
+}

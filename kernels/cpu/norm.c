@@ -1,5 +1,7 @@
-/* norm.c: the sum of squares behind gradient clipping, in double. */
+/* norm.c: the norm of all gradients, in double, and the factor that clips it. */
 #include "kernels/cpu/cpu.h"
+
+#include <math.h>
 
 enum { PIECE = 8192, UNITS = 64, PARTS = 16 };
 
@@ -37,7 +39,7 @@ static void sum_stretch(void *context, size_t unit, int thread) {
     }
 }
 
-double CPU(sum_squares)(bft_device *device, const void *x, size_t count) {
+static double sum_squares(bft_device *device, const void *x, size_t count) {
     task t = {.x = x, .count = count, .stretch = round_up(blocks_of(count, UNITS), PIECE)};
     size_t units = count == 0 ? 0 : blocks_of(count, t.stretch);
     bft_pool_run(device->pool, units, sum_stretch, &t);
@@ -46,4 +48,17 @@ double CPU(sum_squares)(bft_device *device, const void *x, size_t count) {
         sum += t.sum[unit];
     }
     return sum;
+}
+
+void CPU(norm)(bft_device *device, const bft_norm *op) {
+    double squares = 0;
+    for (size_t block = 0; block < BFT_NORM_BLOCKS; block++) {
+        squares += op->x[block] == NULL ? 0 : sum_squares(device, op->x[block], op->count[block]);
+    }
+    bft_norm_result *result = op->result;
+    result->norm = sqrt(squares);
+    result->scale = op->limit > 0 ? fmin(1, op->limit / (result->norm + 1e-6)) : 1;
+    if (result->failed == 0 && !isfinite(result->norm)) {
+        result->failed = op->step;
+    }
 }

@@ -18,7 +18,7 @@ static inline adamw_betas betas_of(double beta1, double beta2, double eps) {
     return b;
 }
 
-static inline adamw_scalars scalars_of(const bft_adamw_step *step, bool decay) {
+__device__ __forceinline__ adamw_scalars scalars_of(const bft_adamw_step *step, bool decay) {
     adamw_scalars s = {(float)(-step->lr / step->correction1), (float)sqrt(step->correction2),
                        (float)(decay ? 1 - step->lr * step->weight_decay : 1)};
     return s;

@@ -51,7 +51,7 @@ struct attention_args {
 
 /* ---- Rows in and out, four values at a time; `left` is how many of them exist ---- */
 
-__device__ __forceinline__ float4 load_four(const float *from, int left, int width) {
+__device__ __forceinline__ float4 load_part(const float *from, int left, int width) {
     float4 x = {0, 0, 0, 0};
     if (width == 4) {
         return left >= 4 ? *reinterpret_cast<const float4 *>(from) : x;
@@ -74,7 +74,7 @@ __device__ __forceinline__ float4 load_four(const float *from, int left, int wid
     return x;
 }
 
-__device__ __forceinline__ void store_four(float *to, int left, int width, float4 x) {
+__device__ __forceinline__ void store_part(float *to, int left, int width, float4 x) {
     float2 low = {x.x, x.y}, high = {x.z, x.w};
     float values[4] = {x.x, x.y, x.z, x.w};
     if (width == 4 && left >= 4) {
@@ -109,7 +109,7 @@ __device__ __forceinline__ void load_tile(const attention_args &a, const float *
     for (int step = 0; step < STEPS; step++) {
         int i = step * THREADS + (int)threadIdx.x, row = i / VECTORS, d = i % VECTORS * 4;
         x[step] =
-            load_four(from + (uint32_t)row * (uint32_t)stride + (uint32_t)d, row < rows ? a.size - d : 0, a.width);
+            load_part(from + (uint32_t)row * (uint32_t)stride + (uint32_t)d, row < rows ? a.size - d : 0, a.width);
     }
     for (int step = 0; step < STEPS; step++) {
         int i = step * THREADS + (int)threadIdx.x, row = i / VECTORS, d = i % VECTORS * 4;
@@ -255,7 +255,7 @@ __device__ __forceinline__ void store_rows(const attention_args &a, const float4
         for (int part = 0; part < S::PARTS; part++) {
             int d = (part * LANES + own_column()) * 4;
             if (row + i < rows) {
-                store_four(to + (row + i) * stride + d, a.size - d, a.width, sums[i][part]);
+                store_part(to + (row + i) * stride + d, a.size - d, a.width, sums[i][part]);
             }
         }
     }
@@ -275,7 +275,7 @@ __device__ __forceinline__ void dropout_factors(const dropout_key &dropout, uint
     }
     uint32_t channel = blockIdx.y << 16 | key, skip = COUNT == 4 ? 0 : channel % 4;
     philox_words words =
-        philox(channel / 4, query | dropout.place, dropout.sample[sequence], dropout.step, dropout.seed);
+        philox(channel / 4, query | dropout.place, dropout.sample[sequence], *dropout.step, dropout.seed);
     for (uint32_t w = 0; w < 4; w++) {
         for (uint32_t j = 0; j < COUNT; j++) {
             if (skip + j == w) {
@@ -311,7 +311,7 @@ __device__ __forceinline__ void soften(float (&scores)[S::COLUMNS], int columns,
     scale_row<S>(sums, shrink);
 }
 
-template <int DEPTH> __global__ void __launch_bounds__(THREADS) attention_forward(attention_args a) {
+template <int DEPTH> __global__ void __launch_bounds__(THREADS) attention_queries(attention_args a) {
     using S = forward_shape<DEPTH>;
     SHARED(float, q);
     float *k = q + S::OWN * S::STRIDE, *v = k + S::MET * S::STRIDE, *weights = v + S::MET * S::STRIDE;
@@ -552,7 +552,7 @@ template <int DEPTH> static void forward(bft_device *device, const bft_attention
     unsigned tiles = 0;
     a.tiles = make_tiles(device, op, op->query_start, S::OWN, &tiles);
     if (a.tiles != NULL && healthy(device)) {
-        LAUNCH(device, attention_forward<DEPTH>, dim3(tiles, (unsigned)op->heads), THREADS, S::shared(1), a);
+        LAUNCH(device, attention_queries<DEPTH>, dim3(tiles, (unsigned)op->heads), THREADS, S::shared(1), a);
     }
 }
 
@@ -572,16 +572,20 @@ template <int DEPTH> static void backward(bft_device *device, const bft_attentio
 }
 
 /* How long the sequences are is known per batch only: room for all to be the longest. */
-void bft_cuda_attention_memory(const bft_attention *op, bft_memory *out) {
+template <typename T> void bft_cuda<T>::attention_memory(const bft_attention *op, bft_memory *out) {
     out->saved = out->scratch = op->batch * op->longest * op->heads * sizeof(float);
 }
 
-void bft_cuda_attention_forward(bft_device *device, const bft_attention *op) {
+template <typename T> void bft_cuda<T>::attention_forward(bft_device *device, const bft_attention *op) {
     auto by_size = op->head_size <= 32 ? forward<32> : op->head_size <= 64 ? forward<64> : forward<LARGEST_HEAD>;
     by_size(device, op, make_args(device, op));
 }
 
-void bft_cuda_attention_backward(bft_device *device, const bft_attention *op) {
+template <typename T> void bft_cuda<T>::attention_backward(bft_device *device, const bft_attention *op) {
     auto by_size = op->head_size <= 32 ? backward<32> : op->head_size <= 64 ? backward<64> : backward<LARGEST_HEAD>;
     by_size(device, op, make_args(device, op));
 }
+
+FOR_ALL_VALUES(attention_memory, const bft_attention *op, bft_memory *out)
+FOR_ALL_VALUES(attention_forward, bft_device *device, const bft_attention *op)
+FOR_ALL_VALUES(attention_backward, bft_device *device, const bft_attention *op)

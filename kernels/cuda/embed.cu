@@ -7,9 +7,9 @@
 enum { TABLE_THREADS = 128 };
 
 __global__ void __launch_bounds__(ROW_THREADS)
-    embed_forward(const float *word, const uint32_t *word_row, const uint32_t *position, const float *positions,
-                  const float *types, const float *gamma, const float *beta, float *y, size_t rows, size_t channels,
-                  float eps, dropout_key key, float *normal, float *scale) {
+    embed_rows(const float *word, const uint32_t *word_row, const uint32_t *position, const float *positions,
+               const float *types, const float *gamma, const float *beta, float *y, size_t rows, size_t channels,
+               float eps, dropout_key key, float *normal, float *scale) {
     size_t row = warp_row();
     if (row >= rows) {
         return;
@@ -33,9 +33,8 @@ __global__ void drop_rows(const float *dy, float *d, size_t rows, size_t channel
     }
 }
 
-__global__ void __launch_bounds__(ROW_THREADS)
-    embed_backward(float *d, const float *gamma, const float *normal, const float *scale, size_t rows,
-                   size_t channels) {
+__global__ void __launch_bounds__(ROW_THREADS) embed_rows_backward(float *d, const float *gamma, const float *normal,
+                                                                   const float *scale, size_t rows, size_t channels) {
     size_t row = warp_row();
     if (row < rows) {
         normalize_row_backward(d + row * channels, gamma, normal + row * channels, scale[row], channels);
@@ -88,19 +87,20 @@ static token_lists list_tokens(bft_device *device, const uint32_t *key, size_t r
     return lists;
 }
 
-void bft_cuda_embed_memory(const bft_embed *op, bft_memory *out) {
+template <typename T> void bft_cuda<T>::embed_memory(const bft_embed *op, bft_memory *out) {
     out->saved = norm_saved_floats(op->rows, op->channels) * sizeof(float);
     out->scratch = (op->rows * op->channels + column_scratch(op->rows, op->channels)) * sizeof(float);
 }
 
-void bft_cuda_embed_forward(bft_device *device, const bft_embed *op) {
-    const uint32_t *word_row = mirror(device, op->word_row, op->rows), *position = mirror(device, op->position, op->rows);
+template <typename T> void bft_cuda<T>::embed_forward(bft_device *device, const bft_embed *op) {
+    const uint32_t *word_row = mirror_rows(device, op->word_row, op->rows),
+                   *position = mirror_rows(device, op->position, op->rows);
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
     float *normal = static_cast<float *>(op->saved);
     if (op->rows == 0 || !healthy(device)) {
         return;
     }
-    LAUNCH(device, embed_forward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, static_cast<const float *>(op->word),
+    LAUNCH(device, embed_rows, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, static_cast<const float *>(op->word),
            word_row, position, static_cast<const float *>(op->position_table),
            static_cast<const float *>(op->type_table), static_cast<const float *>(op->gamma),
            static_cast<const float *>(op->beta), static_cast<float *>(op->y), op->rows, op->channels, op->eps, key,
@@ -129,7 +129,7 @@ static void tables_backward(bft_device *device, const bft_embed *op, const float
     bft_column_sums(device, d, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dtype_table));
 }
 
-void bft_cuda_embed_backward(bft_device *device, const bft_embed *op) {
+template <typename T> void bft_cuda<T>::embed_backward(bft_device *device, const bft_embed *op) {
     float *d = static_cast<float *>(op->scratch), *partial = d + op->rows * op->channels;
     const float *normal = static_cast<const float *>(op->saved);
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
@@ -140,7 +140,11 @@ void bft_cuda_embed_backward(bft_device *device, const bft_embed *op) {
            static_cast<const float *>(op->dy), d, op->rows, op->channels, key);
     bft_column_sums(device, d, normal, op->rows, op->channels, partial, static_cast<float *>(op->dgamma));
     bft_column_sums(device, d, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dbeta));
-    LAUNCH(device, embed_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, d,
+    LAUNCH(device, embed_rows_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, d,
            static_cast<const float *>(op->gamma), normal, normal + op->rows * op->channels, op->rows, op->channels);
     tables_backward(device, op, d, partial);
 }
+
+FOR_ALL_VALUES(embed_memory, const bft_embed *op, bft_memory *out)
+FOR_ALL_VALUES(embed_forward, bft_device *device, const bft_embed *op)
+FOR_ALL_VALUES(embed_backward, bft_device *device, const bft_embed *op)

@@ -18,8 +18,8 @@ __global__ void add_rows(const float *dy, const uint32_t *index, float *dx, size
     }
 }
 
-void bft_cuda_gather_forward(bft_device *device, const bft_gather *op) {
-    const uint32_t *index = mirror(device, op->index, op->rows);
+template <typename T> void bft_cuda<T>::gather_forward(bft_device *device, const bft_gather *op) {
+    const uint32_t *index = mirror_rows(device, op->index, op->rows);
     size_t count = op->rows * op->channels;
     if (count > 0 && healthy(device)) {
         LAUNCH(device, gather_rows, blocks_for(count, GATHER_THREADS), GATHER_THREADS, 0,
@@ -27,11 +27,14 @@ void bft_cuda_gather_forward(bft_device *device, const bft_gather *op) {
     }
 }
 
-void bft_cuda_gather_backward(bft_device *device, const bft_gather *op) {
-    const uint32_t *index = mirror(device, op->index, op->rows);
+template <typename T> void bft_cuda<T>::gather_backward(bft_device *device, const bft_gather *op) {
+    const uint32_t *index = mirror_rows(device, op->index, op->rows);
     size_t count = op->rows * op->channels;
     if (count > 0 && healthy(device)) {
         LAUNCH(device, add_rows, blocks_for(count, GATHER_THREADS), GATHER_THREADS, 0,
                static_cast<const float *>(op->dy), index, static_cast<float *>(op->dx), op->rows, op->channels);
     }
 }
+
+FOR_ALL_VALUES(gather_forward, bft_device *device, const bft_gather *op)
+FOR_ALL_VALUES(gather_backward, bft_device *device, const bft_gather *op)

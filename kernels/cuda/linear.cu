@@ -53,13 +53,13 @@ __global__ void activation_backward(const float *dy, const float *before, float 
     }
 }
 
-void bft_cuda_linear_memory(const bft_linear *op, bft_memory *out) {
+template <typename T> void bft_cuda<T>::linear_memory(const bft_linear *op, bft_memory *out) {
     size_t values = op->rows * op->out, d = op->activation == BFT_IDENTITY ? 0 : values;
     out->saved = d * sizeof(float);
     out->scratch = (d + column_scratch(op->rows, op->out)) * sizeof(float);
 }
 
-void bft_cuda_linear_forward(bft_device *device, const bft_linear *op) {
+template <typename T> void bft_cuda<T>::linear_forward(bft_device *device, const bft_linear *op) {
     float *y = static_cast<float *>(op->y);
     size_t count = op->rows * op->out;
     bft_product product = {};
@@ -80,7 +80,7 @@ void bft_cuda_linear_forward(bft_device *device, const bft_linear *op) {
     }
 }
 
-void bft_cuda_linear_backward(bft_device *device, const bft_linear *op) {
+template <typename T> void bft_cuda<T>::linear_backward(bft_device *device, const bft_linear *op) {
     const float *d = static_cast<const float *>(op->dy);
     float *scratch = static_cast<float *>(op->scratch);
     size_t count = op->rows * op->out;
@@ -117,3 +117,7 @@ void bft_cuda_linear_backward(bft_device *device, const bft_linear *op) {
         bft_check(device, bft_runtime_product(device->runtime, &product));
     }
 }
+
+FOR_ALL_VALUES(linear_memory, const bft_linear *op, bft_memory *out)
+FOR_ALL_VALUES(linear_forward, bft_device *device, const bft_linear *op)
+FOR_ALL_VALUES(linear_backward, bft_device *device, const bft_linear *op)

@@ -81,22 +81,29 @@ __global__ void losses(loss_view v) {
     }
 }
 
+/* From the first to the last. */
+__global__ void add_losses(const double *loss, double *total, size_t batch) {
+    for (size_t b = 0; b < batch; b++) {
+        *total += loss[b];
+    }
+}
+
 void bft_cuda_loss(bft_device *device, const bft_loss *op) {
     loss_view v = {};
     v.kind = op->kind;
     v.batch = op->batch;
     v.classes = op->classes;
     v.logits = static_cast<const float *>(op->logits);
-    v.target = op->kind == BFT_CROSS_ENTROPY ? mirror(device, op->target, op->batch) : NULL;
-    v.targets = op->kind == BFT_CROSS_ENTROPY ? NULL : mirror(device, op->targets, op->batch * op->classes);
-    v.weight = mirror(device, op->weight, op->weight != NULL ? op->classes : 0);
+    v.target = op->kind == BFT_CROSS_ENTROPY ? mirror_rows(device, op->target, op->batch) : NULL;
+    v.targets = op->kind == BFT_CROSS_ENTROPY ? NULL : mirror_rows(device, op->targets, op->batch * op->classes);
+    v.weight = mirror_rows(device, op->weight, op->classes);
     v.smoothing = op->smoothing;
     v.normalizer = op->normalizer;
-    v.loss = device->sums;
+    v.loss = op->loss;
     v.dlogits = static_cast<float *>(op->dlogits);
     if (op->batch == 0 || !healthy(device)) {
         return;
     }
     LAUNCH(device, losses, blocks_for(op->batch, LOSS_THREADS), LOSS_THREADS, 0, v);
-    bft_check(device, bft_runtime_to_host(device->runtime, op->loss, v.loss, op->batch * sizeof *op->loss));
+    LAUNCH(device, add_losses, dim3(1), 1, 0, static_cast<const double *>(op->loss), op->total, op->batch);
 }

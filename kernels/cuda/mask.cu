@@ -10,7 +10,7 @@ __global__ void mask_rows(const float *x, float *y, size_t rows, size_t channels
     }
 }
 
-void bft_cuda_mask(bft_device *device, const bft_mask *op) {
+template <typename T> void bft_cuda<T>::mask(bft_device *device, const bft_mask *op) {
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
     size_t count = op->rows * op->channels;
     if (count > 0 && healthy(device)) {
@@ -18,3 +18,5 @@ void bft_cuda_mask(bft_device *device, const bft_mask *op) {
                static_cast<float *>(op->y), op->rows, op->channels, key);
     }
 }
+
+FOR_ALL_VALUES(mask, bft_device *device, const bft_mask *op)

@@ -24,18 +24,21 @@ __global__ void spread_rows(const float *dy, const uint32_t *start, float *dx, s
     }
 }
 
-void bft_cuda_mean_forward(bft_device *device, const bft_mean *op) {
-    const uint32_t *start = mirror(device, op->start, op->batch + 1);
+template <typename T> void bft_cuda<T>::mean_forward(bft_device *device, const bft_mean *op) {
+    const uint32_t *start = mirror_rows(device, op->start, op->batch + 1);
     if (op->batch > 0 && healthy(device)) {
         LAUNCH(device, mean_rows, dim3((unsigned)op->batch), MEAN_THREADS, 0, static_cast<const float *>(op->x), start,
                static_cast<float *>(op->y), op->channels);
     }
 }
 
-void bft_cuda_mean_backward(bft_device *device, const bft_mean *op) {
-    const uint32_t *start = mirror(device, op->start, op->batch + 1);
+template <typename T> void bft_cuda<T>::mean_backward(bft_device *device, const bft_mean *op) {
+    const uint32_t *start = mirror_rows(device, op->start, op->batch + 1);
     if (op->batch > 0 && healthy(device)) {
         LAUNCH(device, spread_rows, dim3((unsigned)op->batch), MEAN_THREADS, 0, static_cast<const float *>(op->dy),
                start, static_cast<float *>(op->dx), op->channels);
     }
 }
+
+FOR_ALL_VALUES(mean_forward, bft_device *device, const bft_mean *op)
+FOR_ALL_VALUES(mean_backward, bft_device *device, const bft_mean *op)

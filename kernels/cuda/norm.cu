@@ -23,21 +23,30 @@ __global__ void __launch_bounds__(NORM_THREADS) sum_pieces(const float *x, size_
     }
 }
 
-double bft_cuda_sum_squares(bft_device *device, const void *x, size_t count) {
-    static_assert(PIECES_AT_ONCE * sizeof(double) <= 64 * 1024, "fits the host's stack");
-    const float *values = static_cast<const float *>(x);
-    double sums[PIECES_AT_ONCE], total = 0;
-    const size_t most = (size_t)PIECES_AT_ONCE * PIECE;
-    for (size_t at = 0; at < count && healthy(device); at += most) {
-        size_t part = count - at < most ? count - at : most, pieces = (part + PIECE - 1) / PIECE;
-        LAUNCH(device, sum_pieces, dim3((unsigned)pieces), NORM_THREADS, NORM_THREADS * sizeof(double), values + at,
-               part, device->sums);
-        if (!bft_check(device, bft_runtime_to_host(device->runtime, sums, device->sums, pieces * sizeof *sums))) {
-            break;
-        }
-        for (size_t i = 0; i < pieces; i++) {
-            total += sums[i];
-        }
+/* One thread: there are few pieces. */
+__global__ void finish_norm(const double *sums, size_t pieces, double limit, uint32_t step, bft_norm_result *result) {
+    double squares = 0;
+    for (size_t i = 0; i < pieces; i++) {
+        squares += sums[i];
     }
-    return total;
+    result->norm = sqrt(squares);
+    result->scale = limit > 0 ? fmin(1.0, limit / (result->norm + 1e-6)) : 1;
+    if (result->failed == 0 && !(result->norm < HUGE_VAL)) {
+        result->failed = step;
+    }
+}
+
+void bft_cuda_norm(bft_device *device, const bft_norm *op) {
+    size_t pieces = 0;
+    for (size_t block = 0; block < BFT_NORM_BLOCKS && healthy(device); block++) {
+        size_t count = op->x[block] == NULL ? 0 : op->count[block], more = (count + PIECE - 1) / PIECE;
+        if (more > 0) {
+            LAUNCH(device, sum_pieces, dim3((unsigned)more), NORM_THREADS, NORM_THREADS * sizeof(double),
+                   static_cast<const float *>(op->x[block]), count, device->sums + pieces);
+        }
+        pieces += more;
+    }
+    if (healthy(device)) {
+        LAUNCH(device, finish_norm, dim3(1), 1, 0, device->sums, pieces, op->limit, op->step, op->result);
+    }
 }

@@ -62,8 +62,8 @@ struct dropout_key {
     float scale;        /* 1 / (1 - rate); 0: no dropout */
     uint32_t threshold; /* words below it drop */
     uint64_t seed;
-    uint32_t step, place; /* place: layer << 16 | site << 24 */
-    const uint32_t *sample, *position; /* device */
+    uint32_t place;                           /* layer << 16 | site << 24 */
+    const uint32_t *step, *sample, *position; /* device */
 };
 
 struct philox_words {
@@ -92,7 +92,7 @@ __device__ __forceinline__ float dropout_factor(const dropout_key &key, uint32_t
     if (key.scale == 0) {
         return 1;
     }
-    philox_words words = philox(channel / 4, position | key.place, sample, key.step, key.seed);
+    philox_words words = philox(channel / 4, position | key.place, sample, *key.step, key.seed);
     return words.word[channel % 4] < key.threshold ? 0 : key.scale;
 }
 

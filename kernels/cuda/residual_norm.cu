@@ -2,8 +2,8 @@
 #include "kernels/cuda/norm_rows.cuh"
 
 __global__ void __launch_bounds__(ROW_THREADS)
-    residual_norm_forward(const float *x, const float *residual, const float *gamma, const float *beta, float *y,
-                          size_t rows, size_t channels, float eps, dropout_key key, float *normal, float *scale) {
+    residual_norm_rows(const float *x, const float *residual, const float *gamma, const float *beta, float *y,
+                       size_t rows, size_t channels, float eps, dropout_key key, float *normal, float *scale) {
     size_t row = warp_row();
     if (row >= rows) {
         return;
@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(ROW_THREADS)
 
 /* dresidual = the sum's gradient, dx = the same through dropout. `d` may be dy's memory. */
 __global__ void __launch_bounds__(ROW_THREADS)
-    residual_norm_backward(const float *dy, const float *gamma, const float *normal, const float *scale, float *d,
-                           float *dx, float *dresidual, size_t rows, size_t channels, dropout_key key) {
+    residual_norm_rows_backward(const float *dy, const float *gamma, const float *normal, const float *scale, float *d,
+                                float *dx, float *dresidual, size_t rows, size_t channels, dropout_key key) {
     size_t row = warp_row();
     if (row >= rows) {
         return;
@@ -36,25 +36,25 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
 }
 
-void bft_cuda_residual_norm_memory(const bft_residual_norm *op, bft_memory *out) {
+template <typename T> void bft_cuda<T>::residual_norm_memory(const bft_residual_norm *op, bft_memory *out) {
     out->saved = norm_saved_floats(op->rows, op->channels) * sizeof(float);
     out->scratch = (op->rows * op->channels + column_scratch(op->rows, op->channels)) * sizeof(float);
 }
 
-void bft_cuda_residual_norm_forward(bft_device *device, const bft_residual_norm *op) {
+template <typename T> void bft_cuda<T>::residual_norm_forward(bft_device *device, const bft_residual_norm *op) {
     float *normal = static_cast<float *>(op->saved);
     float *scale = normal != NULL ? normal + op->rows * op->channels : NULL;
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
     if (op->rows == 0 || !healthy(device)) {
         return;
     }
-    LAUNCH(device, residual_norm_forward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0,
+    LAUNCH(device, residual_norm_rows, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0,
            static_cast<const float *>(op->x), static_cast<const float *>(op->residual),
            static_cast<const float *>(op->gamma), static_cast<const float *>(op->beta), static_cast<float *>(op->y),
            op->rows, op->channels, op->eps, key, normal, scale);
 }
 
-void bft_cuda_residual_norm_backward(bft_device *device, const bft_residual_norm *op) {
+template <typename T> void bft_cuda<T>::residual_norm_backward(bft_device *device, const bft_residual_norm *op) {
     const float *dy = static_cast<const float *>(op->dy), *normal = static_cast<const float *>(op->saved);
     float *d = static_cast<float *>(op->scratch), *partial = d + op->rows * op->channels;
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
@@ -63,7 +63,11 @@ void bft_cuda_residual_norm_backward(bft_device *device, const bft_residual_norm
     }
     bft_column_sums(device, dy, normal, op->rows, op->channels, partial, static_cast<float *>(op->dgamma));
     bft_column_sums(device, dy, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dbeta));
-    LAUNCH(device, residual_norm_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, dy,
+    LAUNCH(device, residual_norm_rows_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, dy,
            static_cast<const float *>(op->gamma), normal, normal + op->rows * op->channels, d,
            static_cast<float *>(op->dx), static_cast<float *>(op->dresidual), op->rows, op->channels, key);
 }
+
+FOR_ALL_VALUES(residual_norm_memory, const bft_residual_norm *op, bft_memory *out)
+FOR_ALL_VALUES(residual_norm_forward, bft_device *device, const bft_residual_norm *op)
+FOR_ALL_VALUES(residual_norm_backward, bft_device *device, const bft_residual_norm *op)

@@ -18,9 +18,15 @@ void REF(adamw)(bft_device *device, const bft_adamw *op) {
     (void)device;
     real *p = op->p, *m = op->m, *v = op->v;
     const real *grad = op->grad;
-    double decay = op->decay ? 1 - op->step.lr * op->step.weight_decay : 1;
-    for (size_t i = 0; i < op->count; i++) {
-        real g = (real)op->scale * grad[i];
-        REF(adamw_element)(op->beta1, op->beta2, op->eps, &op->step, decay, g, &p[i], &m[i], &v[i]);
+    if (op->norm->failed != 0) {
+        return;
+    }
+    for (size_t t = 0; t < op->tensor_count; t++) {
+        const bft_adamw_tensor *tensor = &op->tensors[t];
+        double decay = tensor->decay ? 1 - op->step->lr * op->step->weight_decay : 1;
+        for (size_t i = tensor->offset; i < tensor->offset + tensor->count; i++) {
+            real g = (real)op->norm->scale * grad[i];
+            REF(adamw_element)(op->beta1, op->beta2, op->eps, op->step, decay, g, &p[i], &m[i], &v[i]);
+        }
     }
 }

@@ -49,17 +49,26 @@ static bool row_at_rest(const bft_adamw_rows *op, size_t start) {
     return true;
 }
 
+/* A row without a slot lies in the copy, and has only decay to catch up with. */
+static void decay_copy(const bft_adamw_rows *op, size_t row) {
+    real *p = (real *)op->copy + row * op->channels;
+    for (size_t c = 0; c < op->channels; c++) {
+        element e = {p[c], 0, 0};
+        replay(op, op->last[row], op->now, true, &e);
+        p[c] = e.p;
+    }
+}
+
 static void row_step(const bft_adamw_rows *op, size_t row) {
-    uint32_t slot = op->slot[row], last = op->last[slot];
-    size_t start = slot * op->channels;
+    size_t start = op->slot[row] * op->channels;
     bool at_rest = row_at_rest(op, start);
     real *p = (real *)op->p + start, *m = (real *)op->m + start, *v = (real *)op->v + start;
     for (size_t c = 0; c < op->channels; c++) {
         element e = {p[c], m[c], v[c]};
-        replay(op, last, op->grad == NULL ? op->now : op->now - 1, at_rest, &e);
+        replay(op, op->last[row], op->grad == NULL ? op->now : op->now - 1, at_rest, &e);
         if (op->grad != NULL) {
             const bft_adamw_step *step = &op->history[op->now];
-            real g = (real)op->scale * ((const real *)op->grad)[row * op->channels + c];
+            real g = (real)op->norm->scale * ((const real *)op->grad)[row * op->channels + c];
             REF(adamw_element)(op->beta1, op->beta2, op->eps, step, decay_of(step), g, &e.p, &e.m, &e.v);
         }
         if (op->copy != NULL) {
@@ -70,14 +79,18 @@ static void row_step(const bft_adamw_rows *op, size_t row) {
             v[c] = e.v;
         }
     }
-    if (op->copy == NULL) {
-        op->last[slot] = op->now;
-    }
 }
 
 void REF(adamw_rows)(bft_device *device, const bft_adamw_rows *op) {
     (void)device;
+    if (op->grad != NULL && op->norm->failed != 0) {
+        return;
+    }
     for (size_t row = 0; row < op->rows; row++) {
-        row_step(op, row);
+        if (op->slot[row] == BFT_NO_SLOT) {
+            decay_copy(op, row);
+        } else {
+            row_step(op, row);
+        }
     }
 }

@@ -8,9 +8,10 @@ struct bft_device {
     int threads;
 };
 
-bft_status REF(open)(bft_error *err, int threads, bft_device **out) {
-    if (threads < 0) {
-        return bft_error_set(err, BFT_BAD, "%d threads asked for; 0 (all processors) or more can be had", threads);
+bft_status REF(open)(bft_error *err, const bft_device_options *options, bft_device **out) {
+    if (options->threads < 0) {
+        return bft_error_set(err, BFT_BAD, "%d threads asked for; 0 (all processors) or more can be had",
+                             options->threads);
     }
     bft_device *device = malloc(sizeof *device);
     if (device == NULL) {
@@ -40,6 +41,14 @@ bft_status REF(fault)(bft_error *err, bft_device *device) {
     return BFT_OK;
 }
 
+size_t REF(padded)(size_t rows) {
+    return rows;
+}
+
+void REF(boundary)(bft_device *device) {
+    (void)device;
+}
+
 #define NAME_NOW(set) #set
 #define NAME(set) NAME_NOW(set)
 #define TABLE_NOW(set) bft_ops_##set
@@ -50,6 +59,7 @@ extern const bft_ops TABLE(BFT_REF);
 const bft_ops TABLE(BFT_REF) = {
     .name = NAME(BFT_REF),
     .real = sizeof(real),
+    .values = BFT_F32,
     .open = REF(open),
     .close = REF(close),
     .threads = REF(threads),
@@ -60,6 +70,13 @@ const bft_ops TABLE(BFT_REF) = {
     .fill_zero = REF(fill_zero),
     .to_device = REF(to_device),
     .to_host = REF(to_host),
+    .values_to_host = REF(to_host),
+    .to_values = REF(to_values),
+    .write = REF(copy_in),
+    .read = REF(copy_out),
+    .padded = REF(padded),
+    .begin = REF(boundary),
+    .end = REF(boundary),
     .embed_memory = REF(embed_memory),
     .embed_forward = REF(embed_forward),
     .embed_backward = REF(embed_backward),
@@ -78,7 +95,7 @@ const bft_ops TABLE(BFT_REF) = {
     .mean_backward = REF(mean_backward),
     .mask = REF(mask),
     .loss = REF(loss),
-    .sum_squares = REF(sum_squares),
+    .norm = REF(norm),
     .adamw = REF(adamw),
     .adamw_rows = REF(adamw_rows),
 };

@@ -71,5 +71,6 @@ void REF(loss)(bft_device *device, const bft_loss *op) {
                       : op->kind == BFT_BINARY      ? binary(op, b, logits)
                                                     : squared(op, b, logits);
         op->loss[b] = loss / op->normalizer;
+        *op->total += op->loss[b];
     }
 }

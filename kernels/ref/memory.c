@@ -75,3 +75,18 @@ void REF(to_host)(bft_device *device, const void *reals, float *host, size_t cou
         host[i] = (float)((const real *)reals)[i];
     }
 }
+
+void REF(to_values)(bft_device *device, const void *reals, void *values, size_t count) {
+    (void)device;
+    memcpy(values, reals, count * sizeof(real));
+}
+
+void REF(copy_in)(bft_device *device, void *to, const void *host, size_t bytes) {
+    (void)device;
+    memcpy(to, host, bytes);
+}
+
+void REF(copy_out)(bft_device *device, const void *from, void *host, size_t bytes) {
+    (void)device;
+    memcpy(host, from, bytes);
+}

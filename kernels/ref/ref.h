@@ -53,7 +53,7 @@ void REF(norm_backward)(size_t rows, size_t channels, const void *gamma, norm_sa
                         void *dgamma, void *dbeta);
 
 /* ---- The ops, as ops.h has them ---- */
-bft_status REF(open)(bft_error *err, int threads, bft_device **out);
+bft_status REF(open)(bft_error *err, const bft_device_options *options, bft_device **out);
 void REF(close)(bft_device *device);
 int REF(threads)(const bft_device *device);
 void REF(describe)(const bft_device *device, char out[BFT_DESCRIPTION_SIZE]);
@@ -64,6 +64,11 @@ void REF(free)(bft_device *device, void *memory);
 void REF(fill_zero)(bft_device *device, void *memory, size_t bytes);
 void REF(to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
 void REF(to_host)(bft_device *device, const void *reals, float *host, size_t count);
+void REF(to_values)(bft_device *device, const void *reals, void *values, size_t count);
+void REF(copy_in)(bft_device *device, void *to, const void *host, size_t bytes);
+void REF(copy_out)(bft_device *device, const void *from, void *host, size_t bytes);
+size_t REF(padded)(size_t rows);
+void REF(boundary)(bft_device *device); /* of a stretch: all is done at once, and nothing left to do */
 
 void REF(embed_memory)(const bft_embed *op, bft_memory *out);
 void REF(embed_forward)(bft_device *device, const bft_embed *op);
@@ -88,7 +93,7 @@ void REF(mean_backward)(bft_device *device, const bft_mean *op);
 void REF(mask)(bft_device *device, const bft_mask *op);
 void REF(loss)(bft_device *device, const bft_loss *op);
 
-double REF(sum_squares)(bft_device *device, const void *x, size_t count);
+void REF(norm)(bft_device *device, const bft_norm *op);
 void REF(adamw)(bft_device *device, const bft_adamw *op);
 void REF(adamw_rows)(bft_device *device, const bft_adamw_rows *op);
 

@@ -28,8 +28,8 @@ static void *gradient(const walk *w, size_t offset, bool frozen) {
     return w->gradients.dense == NULL || frozen ? NULL : bft_model_at(w->model, w->gradients.dense, offset);
 }
 
-static void *reals(const walk *w, void *base, size_t count) {
-    return (char *)base + count * w->ops->real;
+static void *behind(const walk *w, void *values, size_t count) {
+    return (char *)values + count * bft_ops_value_size(w->ops);
 }
 
 /* Dropout at one place; first rows are at position 0 of their sample. */
@@ -84,7 +84,7 @@ static bft_linear describe_linear(const walk *w, size_t rows, size_t in, size_t 
         .in = in,
         .out = out,
         .x = x,
-        .weight = value(w, place.weight),
+        .weight = bft_model_weight(w->model, place.weight),
         .bias = value(w, place.bias),
         .y = y,
         .scratch = w->session->scratch,
@@ -116,8 +116,8 @@ static bft_attention describe_attention(const walk *w, size_t layer, bool first_
         .query_start = first_only ? s->counting : w->batch->start,
         .q = state->q,
         .q_stride = first_only ? channels : 3 * channels,
-        .k = first_only ? state->kv : reals(w, state->q, channels),
-        .v = first_only ? reals(w, state->kv, channels) : reals(w, state->q, 2 * channels),
+        .k = first_only ? state->kv : behind(w, state->q, channels),
+        .v = first_only ? behind(w, state->kv, channels) : behind(w, state->q, 2 * channels),
         .kv_stride = first_only ? 2 * channels : 3 * channels,
         .dropout = dropout(w, config->attention_dropout, layer, BFT_SITE_ATTENTION, true), /* by sequence */
         .y = state->attention,
@@ -127,8 +127,8 @@ static bft_attention describe_attention(const walk *w, size_t layer, bool first_
     if (s->training) {
         op.dy = s->d_residual;
         op.dq = s->d_q;
-        op.dk = first_only ? s->d_kv : reals(w, s->d_q, channels);
-        op.dv = first_only ? reals(w, s->d_kv, channels) : reals(w, s->d_q, 2 * channels);
+        op.dk = first_only ? s->d_kv : behind(w, s->d_q, channels);
+        op.dv = first_only ? behind(w, s->d_kv, channels) : behind(w, s->d_q, 2 * channels);
     }
     return op;
 }
@@ -234,18 +234,14 @@ static void layer_forward(const walk *w, size_t layer, bool first_only) {
     w->ops->residual_norm_forward(w->device, &output_norm);
 }
 
-bft_status bft_encoder_forward(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass,
-                               bool first_only) {
+void bft_encoder_forward(bft_session *session, const bft_batch *batch, bft_pass pass, bool first_only) {
     walk w = begin(session, batch, pass, (bft_gradients){0});
-    BFT_TRY(bft_table_check(err, &w.model->table, batch->word, batch->words));
-    session->reader.read(session->reader.context, batch->word, batch->words, session->words);
     bft_embed embed = describe_embed(&w);
     w.ops->embed_forward(w.device, &embed);
     size_t layers = w.model->config.layers;
     for (size_t layer = 0; layer < layers; layer++) {
         layer_forward(&w, layer, first_only && layer + 1 == layers);
     }
-    return w.ops->fault(err, w.device);
 }
 
 /* ---- Backward. On entry to a layer s->d_output holds the gradient of its output; on return, that of its input. ---- */

@@ -19,7 +19,7 @@ static bft_linear describe(const bft_session *s, bft_gradients gradients, bft_li
         .in = model->config.channels,
         .out = out,
         .x = x,
-        .weight = value(s, place.weight),
+        .weight = bft_model_weight(model, place.weight),
         .bias = value(s, place.bias),
         .y = y,
         .scratch = s->scratch,
@@ -37,7 +37,11 @@ static bft_linear describe_pooler(const bft_session *s, bft_gradients gradients,
 }
 
 static bft_linear describe_classifier(const bft_session *s, bft_gradients gradients, size_t rows) {
-    return describe(s, gradients, s->model->params.classifier, rows, s->model->config.classes, s->features, s->logits);
+    const bft_model *model = s->model;
+    bft_linear op =
+        describe(s, gradients, model->params.classifier, rows, model->config.classes, s->features, s->logits);
+    op.real_y = true;
+    return op;
 }
 
 static bft_mask describe_mask(const bft_session *s, const bft_batch *batch, bft_pass pass, const void *x, void *y) {

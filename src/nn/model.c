@@ -17,7 +17,7 @@ bft_status bft_backend_open(bft_error *err, bft_backend *backend, const char *na
     *backend = (bft_backend){0};
     const bft_ops *ops;
     BFT_TRY(bft_ops_find(err, strcmp(name, "auto") == 0 ? "cpu" : name, &ops));
-    BFT_TRY(ops->open(err, threads, &backend->device));
+    BFT_TRY(ops->open(err, &(bft_device_options){.threads = threads}, &backend->device));
     backend->ops = ops;
     return BFT_OK;
 }
@@ -86,7 +86,7 @@ static void shape_text(size_t dimensions, const size_t *shape, bft_buffer *out) 
 /* The tensor that a parameter is loaded from; refuses a missing one and one of another shape, naming both shapes. */
 static bft_status fetch(bft_error *err, const bft_model *model, const char *folder, const bft_param *param,
                         const bft_tensor **out) {
-    const bft_tensor *tensor = find(model->weights, param->name);
+    const bft_tensor *tensor = find(model->file, param->name);
     bft_buffer wanted = {0}, found = {0};
     shape_text(param->dimensions, param->shape, &wanted);
     bft_status status = BFT_OK;
@@ -160,8 +160,25 @@ typedef struct head_source {
     uint64_t seed;
 } head_source;
 
+/* Memory for the parameters, and for their rounded copies where the ops want some. */
+static bft_status allocate(bft_error *err, bft_model *model) {
+    const bft_ops *ops = model->backend.ops;
+    bft_device *device = model->backend.device;
+    BFT_TRY(ops->alloc(err, device, model->params.size * ops->real, &model->values));
+    if (ops->values == BFT_F32) {
+        model->weights = model->values;
+        return BFT_OK;
+    }
+    return ops->alloc(err, device, model->params.size * bft_ops_value_size(ops), &model->weights);
+}
+
+void bft_model_round_weights(bft_model *model) {
+    if (model->weights != model->values) {
+        model->backend.ops->to_values(model->backend.device, model->values, model->weights, model->params.size);
+    }
+}
+
 static bft_status load(bft_error *err, bft_model *model, const char *folder, head_source from) {
-    const bft_backend *backend = &model->backend;
     bft_params *params = &model->params;
     const bft_tensor **tensors; /* (count) where each comes from; NULL: it is new */
     BFT_TRY(bft_params_create(err, &model->arena, params, &model->config,
@@ -175,8 +192,8 @@ static bft_status load(bft_error *err, bft_model *model, const char *folder, hea
             BFT_TRY(fetch(err, model, folder, param, &tensors[i]));
         }
     }
-    BFT_TRY(bft_weights_check(err, model->weights));
-    BFT_TRY(backend->ops->alloc(err, backend->device, params->size * backend->ops->real, &model->values));
+    BFT_TRY(bft_weights_check(err, model->file));
+    BFT_TRY(allocate(err, model));
     for (size_t i = 0; i < params->count; i++) {
         if (tensors[i] == NULL) {
             init_param(model, &params->list[i], from.seed);
@@ -184,6 +201,7 @@ static bft_status load(bft_error *err, bft_model *model, const char *folder, hea
             BFT_TRY(load_param(err, model, &params->list[i], tensors[i]));
         }
     }
+    bft_model_round_weights(model);
     return BFT_OK;
 }
 
@@ -196,15 +214,15 @@ static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft
     model->backend = backend;
     BFT_TRY(bft_model_config_read(err, &model->file_config, folder));
     model->config = model->file_config;
-    return bft_weights_open(err, &model->weights, folder);
+    return bft_weights_open(err, &model->file, folder);
 }
 
 /* What head a folder holds: ours says so in config.json; Hugging Face's shows by its tensors, unless config.json says
  * that they are for another task. */
 static bft_head head_of(const bft_model *model, const char *folder, head_source *there) {
     const char *pooler = model->config.architecture == BFT_BERT ? "bert.pooler.dense.weight" : "pre_classifier.weight";
-    there->pooler = find(model->weights, pooler) != NULL;
-    there->classifier = bft_weights_find(model->weights, "classifier.weight") != NULL;
+    there->pooler = find(model->file, pooler) != NULL;
+    there->classifier = bft_weights_find(model->file, "classifier.weight") != NULL;
     const char *ours = model->file_config.head;
     if (!there->classifier) {
         return BFT_HEAD_NONE;
@@ -298,10 +316,13 @@ void bft_model_destroy(bft_model *model) {
         return;
     }
     bft_table_free(&model->table);
+    if (model->weights != NULL && model->weights != model->values) {
+        model->backend.ops->free(model->backend.device, model->weights);
+    }
     if (model->values != NULL) {
         model->backend.ops->free(model->backend.device, model->values);
     }
-    bft_weights_close(model->weights);
+    bft_weights_close(model->file);
     bft_model_config_free(&model->file_config);
     bft_arena_free(&model->arena);
     free(model);

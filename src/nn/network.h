@@ -13,15 +13,24 @@ struct bft_model {
     bft_model_config config;      /* what holds: labels and problem may be the training's own */
     bft_head head;
     bft_params params;
-    void *values; /* the dense block, params.size reals on the device */
+    void *values;  /* the dense block, params.size reals on the device */
+    void *weights; /* the same as values of the ops: `values` itself where these are reals */
     bft_table table;
-    bft_weights *weights; /* kept open: the table's base lies in it */
+    bft_weights *file; /* kept open: the table's base lies in it */
     bft_arena arena;
 };
 
 static inline void *bft_model_at(const bft_model *model, void *block, size_t offset) {
     return (char *)block + offset * model->backend.ops->real;
 }
+
+/* A matrix, as linear wants it. */
+static inline const void *bft_model_weight(const bft_model *model, size_t offset) {
+    return (const char *)model->weights + offset * bft_ops_value_size(model->backend.ops);
+}
+
+/* Makes the weights after the block was written to from outside. */
+void bft_model_round_weights(bft_model *model);
 
 /* Writes model.safetensors as bft_model_save does, the word rows through `reader`. */
 bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path);
@@ -57,22 +66,22 @@ struct bft_session {
     bool training;
     void *block;                /* all device memory of the session */
     uint32_t *zeros, *counting; /* (batch_limit + 1) 0, 0, ..; 0, 1, 2, .. */
-    double *losses;             /* (batch_limit) */
     float *host;                /* (batch_limit, max(K, 1)) logits on their way to the caller */
 
-    void *words; /* (U, C) */
+    double *losses; /* device: (batch_limit) each sample's, and behind them their sum since bft_session_clear_loss */
+    void *words;    /* (U, C) reals */
     void *embed_saved;
     bft_layer_state *layers; /* (L); one shared state where nothing is kept for a backward */
     void *output;            /* (R, C) of the last layer */
     void *projection;        /* (N, C) product before a residual_norm */
     void *scratch;
-    void *pooled, *pooler_saved, *features, *logits; /* (B, C), -, (B, C), (B, K) */
+    void *pooled, *pooler_saved, *features, *logits; /* (B, C), -, (B, C), (B, K) reals */
 
     /* backward */
     void *d_output, *d_hidden, *d_residual; /* (N, C) */
     void *d_up;                             /* (N, F) */
     void *d_q, *d_kv;                       /* (N, 3C); (N, 2C) */
-    void *d_features, *d_logits;            /* (B, C), (B, K) */
+    void *d_features, *d_logits;            /* (B, C), (B, K) reals */
 };
 
 /* A session that keeps what the backward needs. */
@@ -86,9 +95,8 @@ static inline bool bft_head_reads_first(bft_head head) {
 
 /* ---- The network, forwards and backwards (encoder.c, head.c) ---- */
 
-/* Hidden states into session->output: (B, C) where `first_only`, else (N, C). */
-bft_status bft_encoder_forward(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass,
-                               bool first_only);
+/* From session->words to hidden states in session->output: (B, C) where `first_only`, else (N, C). */
+void bft_encoder_forward(bft_session *session, const bft_batch *batch, bft_pass pass, bool first_only);
 /* From session->d_output back to the embeddings, down to the lowest tensor that isn't frozen. */
 void bft_encoder_backward(bft_session *session, const bft_batch *batch, bft_pass pass, bft_gradients gradients);
 
@@ -96,9 +104,12 @@ void bft_encoder_backward(bft_session *session, const bft_batch *batch, bft_pass
 void bft_head_forward(bft_session *session, const bft_batch *batch, bft_pass pass);
 void bft_head_backward(bft_session *session, const bft_batch *batch, bft_pass pass, bft_gradients gradients);
 
-/* Forward, loss, backward of one micro-batch. `loss` describes kind, weights, smoothing and normalizer; the rest is
- * filled in here. Adds the batch's share to *total; gradients may be {NULL, NULL} for the loss alone. */
+/* Forward, loss, backward of one micro-batch, asked for and not waited for. `loss` describes kind, weights, smoothing and
+ * normalizer; the rest is filled in here. Adds the batch's share to the session's loss; gradients may be {NULL, NULL} for
+ * the loss alone. */
 bft_status bft_session_step(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass, bft_loss loss,
-                            bft_gradients gradients, double *total);
+                            bft_gradients gradients);
+void bft_session_clear_loss(bft_session *session);
+double bft_session_loss(bft_session *session); /* waits */
 
 #endif

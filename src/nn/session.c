@@ -64,19 +64,28 @@ static void *plan_attention(plan *p, const bft_session *s) {
     return take_saved(p, memory, s->training);
 }
 
+static size_t padded_rows(const bft_session *s, size_t rows) {
+    return s->model->backend.ops->padded(rows);
+}
+
+/* A tensor of values with a row a token or a sequence. */
+static void *take_rows(plan *p, const bft_session *s, size_t rows, size_t columns) {
+    return take(p, padded_rows(s, rows) * columns * bft_ops_value_size(s->model->backend.ops));
+}
+
 /* `last` needs first rows too: (B, C) queries and (N, 2C) keys and values fit into the (N, 3C) of q only when kept apart. */
 static void plan_layer(plan *p, const bft_session *s, bft_layer_state *state, size_t rows, bool first_only) {
     const bft_model_config *config = &s->model->config;
-    size_t real = s->model->backend.ops->real, channels = config->channels, tokens = s->token_limit;
-    state->input = take(p, tokens * channels * real);
-    state->q = take(p, (first_only ? rows : tokens * 3) * channels * real);
+    size_t channels = config->channels, tokens = s->token_limit;
+    state->input = take_rows(p, s, tokens, channels);
+    state->q = take_rows(p, s, first_only ? rows : tokens, (first_only ? 1 : 3) * channels);
     if (first_only || !s->training) {
-        state->first = take(p, s->batch_limit * channels * real);
-        state->kv = take(p, tokens * 2 * channels * real);
+        state->first = take_rows(p, s, s->batch_limit, channels);
+        state->kv = take_rows(p, s, tokens, 2 * channels);
     }
-    state->attention = take(p, rows * channels * real);
-    state->attention_norm = take(p, rows * channels * real);
-    state->up = take(p, rows * config->feed_forward * real);
+    state->attention = take_rows(p, s, rows, channels);
+    state->attention_norm = take_rows(p, s, rows, channels);
+    state->up = take_rows(p, s, rows, config->feed_forward);
     plan_linear(p, s, tokens, channels, 3 * channels, BFT_IDENTITY);
     state->attention_saved = plan_attention(p, s);
     plan_linear(p, s, rows, channels, channels, BFT_IDENTITY);
@@ -106,41 +115,41 @@ static void plan_layers(plan *p, bft_session *s) {
 static void plan_embed(plan *p, bft_session *s) {
     size_t words = smaller(s->token_limit, s->model->config.vocabulary), channels = s->model->config.channels;
     bft_memory memory = {0};
-    s->words = take(p, words * channels * s->model->backend.ops->real);
+    s->words = take(p, padded_rows(s, words) * channels * s->model->backend.ops->real);
     s->model->backend.ops->embed_memory(&(bft_embed){.rows = s->token_limit, .words = words, .channels = channels},
                                         &memory);
     s->embed_saved = take_saved(p, memory, s->training);
 }
 
 static void plan_head(plan *p, bft_session *s) {
-    size_t real = s->model->backend.ops->real, channels = s->model->config.channels, batch = s->batch_limit;
+    size_t channels = s->model->config.channels, batch = s->batch_limit;
     size_t classes = larger(bft_model_classes(s->model), 1);
-    s->pooled = take(p, batch * channels * real);
-    s->features = take(p, batch * channels * real);
-    s->logits = take(p, batch * classes * real);
+    s->pooled = take_rows(p, s, batch, channels);
+    s->features = take_rows(p, s, batch, channels);
+    s->logits = take(p, padded_rows(s, batch) * classes * s->model->backend.ops->real);
     s->pooler_saved = plan_linear(p, s, batch, channels, channels, BFT_TANH);
     plan_linear(p, s, batch, channels, classes, BFT_IDENTITY);
 }
 
 static void plan_backward(plan *p, bft_session *s) {
     const bft_model_config *config = &s->model->config;
-    size_t real = s->model->backend.ops->real, channels = config->channels, tokens = s->token_limit;
-    s->d_output = take(p, tokens * channels * real);
-    s->d_hidden = take(p, tokens * channels * real);
-    s->d_residual = take(p, tokens * channels * real);
-    s->d_up = take(p, tokens * config->feed_forward * real);
-    s->d_q = take(p, tokens * 3 * channels * real);
-    s->d_kv = take(p, tokens * 2 * channels * real);
-    s->d_features = take(p, s->batch_limit * channels * real);
-    s->d_logits = take(p, s->batch_limit * larger(config->classes, 1) * real);
+    size_t channels = config->channels, tokens = s->token_limit;
+    s->d_output = take_rows(p, s, tokens, channels);
+    s->d_hidden = take_rows(p, s, tokens, channels);
+    s->d_residual = take_rows(p, s, tokens, channels);
+    s->d_up = take_rows(p, s, tokens, config->feed_forward);
+    s->d_q = take_rows(p, s, tokens, 3 * channels);
+    s->d_kv = take_rows(p, s, tokens, 2 * channels);
+    s->d_features = take_rows(p, s, s->batch_limit, channels);
+    s->d_logits = take(p, padded_rows(s, s->batch_limit) * larger(config->classes, 1) * s->model->backend.ops->real);
+    s->losses = take(p, (s->batch_limit + 1) * sizeof *s->losses);
 }
 
 static void plan_session(plan *p, bft_session *s) {
-    size_t hidden = s->token_limit * s->model->config.channels * s->model->backend.ops->real;
     plan_embed(p, s);
     plan_layers(p, s);
-    s->output = take(p, hidden);
-    s->projection = take(p, hidden);
+    s->output = take_rows(p, s, s->token_limit, s->model->config.channels);
+    s->projection = take_rows(p, s, s->token_limit, s->model->config.channels);
     plan_head(p, s);
     if (s->training) {
         plan_backward(p, s);
@@ -154,11 +163,10 @@ static bft_status allocate(bft_error *err, bft_session *s) {
     size_t batch = s->batch_limit, classes = larger(bft_model_classes(s->model), 1);
     s->zeros = calloc(batch + 1, sizeof *s->zeros);
     s->counting = calloc(batch + 1, sizeof *s->counting);
-    s->losses = calloc(batch, sizeof *s->losses);
     s->host = calloc(batch * classes, sizeof *s->host);
     s->layers = calloc(s->model->config.layers, sizeof *s->layers);
-    if (s->zeros == NULL || s->counting == NULL || s->losses == NULL || s->host == NULL || s->layers == NULL) {
-        return bft_error_memory(err, batch * (classes + 4) * sizeof *s->host);
+    if (s->zeros == NULL || s->counting == NULL || s->host == NULL || s->layers == NULL) {
+        return bft_error_memory(err, batch * (classes + 2) * sizeof *s->host);
     }
     for (size_t i = 0; i <= batch; i++) {
         s->counting[i] = (uint32_t)i;
@@ -211,7 +219,6 @@ void bft_session_destroy(bft_session *s) {
     }
     free(s->zeros);
     free(s->counting);
-    free(s->losses);
     free(s->host);
     free(s->layers);
     free(s);
@@ -228,14 +235,49 @@ static bft_status check_finite(bft_error *err, const char *what, const float *va
     return BFT_OK;
 }
 
+/* The batch's words on the device: before a stretch, since rows may come from the file. */
+static bft_status read_words(bft_error *err, bft_session *s, const bft_batch *batch) {
+    BFT_TRY(bft_table_check(err, &s->model->table, batch->word, batch->words));
+    s->reader.read(s->reader.context, batch->word, batch->words, s->words);
+    return BFT_OK;
+}
+
 bft_status bft_session_logits(bft_error *err, bft_session *s, const bft_batch *batch, float *logits) {
     const bft_model *model = s->model;
+    const bft_ops *ops = model->backend.ops;
+    bft_device *device = model->backend.device;
     size_t count = batch->batch * model->config.classes;
-    BFT_TRY(bft_encoder_forward(err, s, batch, (bft_pass){0}, bft_head_reads_first(model->head)));
+    BFT_TRY(read_words(err, s, batch));
+    ops->begin(device);
+    bft_encoder_forward(s, batch, (bft_pass){0}, bft_head_reads_first(model->head));
     bft_head_forward(s, batch, (bft_pass){0});
-    model->backend.ops->to_host(model->backend.device, s->logits, logits, count);
-    BFT_TRY(model->backend.ops->fault(err, model->backend.device));
+    ops->end(device);
+    ops->to_host(device, s->logits, logits, count);
+    BFT_TRY(ops->fault(err, device));
     return check_finite(err, "model's answers", logits, count);
+}
+
+/* session->output to one vector a sequence, in session->pooled. */
+static void pool(bft_session *s, const bft_batch *batch, bft_pooling pooling) {
+    const bft_model *model = s->model;
+    size_t channels = model->config.channels;
+    if (pooling == BFT_POOL_MEAN) {
+        bft_mean mean = {
+            .batch = batch->batch, .channels = channels, .start = batch->start, .x = s->output, .y = s->pooled};
+        model->backend.ops->mean_forward(model->backend.device, &mean);
+        return;
+    }
+    bft_linear_place place = model->params.pooler;
+    bft_linear pooler = {.rows = batch->batch,
+                         .in = channels,
+                         .out = channels,
+                         .activation = BFT_TANH,
+                         .x = s->output,
+                         .weight = bft_model_weight(model, place.weight),
+                         .bias = bft_model_at(model, model->values, place.bias),
+                         .y = s->pooled,
+                         .scratch = s->scratch};
+    model->backend.ops->linear_forward(model->backend.device, &pooler);
 }
 
 bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *batch, bft_pooling pooling,
@@ -243,66 +285,57 @@ bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *
     const bft_model *model = s->model;
     const bft_ops *ops = model->backend.ops;
     bft_device *device = model->backend.device;
-    size_t channels = model->config.channels;
     bool first_only = pooling == BFT_POOL_CLS || pooling == BFT_POOL_POOLER;
+    bool pools = pooling == BFT_POOL_MEAN || pooling == BFT_POOL_POOLER;
     assert(!s->training); /* whose last layer may have room for first rows only */
     if (pooling == BFT_POOL_POOLER && !(model->params.has_pooler && model->config.architecture == BFT_BERT)) {
         return bft_error_set(err, BFT_BAD, "the model has no pooler; --pooling cls and mean work with every model");
     }
-    BFT_TRY(bft_encoder_forward(err, s, batch, (bft_pass){0}, first_only));
-    const void *result = s->output;
-    if (pooling == BFT_POOL_MEAN) {
-        ops->mean_forward(
-            device,
-            &(bft_mean){
-                .batch = batch->batch, .channels = channels, .start = batch->start, .x = s->output, .y = s->pooled});
-        result = s->pooled;
-    } else if (pooling == BFT_POOL_POOLER) {
-        bft_linear_place place = model->params.pooler;
-        ops->linear_forward(device, &(bft_linear){.rows = batch->batch,
-                                                  .in = channels,
-                                                  .out = channels,
-                                                  .activation = BFT_TANH,
-                                                  .x = s->output,
-                                                  .weight = bft_model_at(model, model->values, place.weight),
-                                                  .bias = bft_model_at(model, model->values, place.bias),
-                                                  .y = s->pooled,
-                                                  .scratch = s->scratch});
-        result = s->pooled;
+    BFT_TRY(read_words(err, s, batch));
+    ops->begin(device);
+    bft_encoder_forward(s, batch, (bft_pass){0}, first_only);
+    if (pools) {
+        pool(s, batch, pooling);
     }
-    size_t rows = pooling == BFT_POOL_NONE ? batch->tokens : batch->batch;
-    ops->to_host(device, result, vectors, rows * channels);
+    ops->end(device);
+    size_t count = (pooling == BFT_POOL_NONE ? batch->tokens : batch->batch) * model->config.channels;
+    ops->values_to_host(device, pools ? s->pooled : s->output, vectors, count);
     BFT_TRY(ops->fault(err, device));
-    return check_finite(err, "vectors", vectors, rows * channels);
+    return check_finite(err, "vectors", vectors, count);
 }
 
 bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *batch, bft_pass pass, bft_loss loss,
-                            bft_gradients gradients, double *total) {
+                            bft_gradients gradients) {
     const bft_model *model = s->model;
     const bft_ops *ops = model->backend.ops;
-    BFT_TRY(bft_encoder_forward(err, s, batch, pass, bft_head_reads_first(model->head)));
-    bft_head_forward(s, batch, pass);
+    bft_device *device = model->backend.device;
     loss.batch = batch->batch;
     loss.classes = model->config.classes;
     loss.logits = s->logits;
     loss.target = batch->target;
     loss.targets = batch->targets;
     loss.loss = s->losses;
+    loss.total = s->losses + s->batch_limit;
     loss.dlogits = gradients.dense != NULL ? s->d_logits : NULL;
-    ops->loss(model->backend.device, &loss);
-    double sum = 0;
-    for (size_t i = 0; i < batch->batch; i++) {
-        sum += s->losses[i];
-    }
-    if (!isfinite(sum)) {
-        return bft_error_set(err, BFT_FAILED,
-                             "step %u: the loss is not a finite number; a smaller OPTIM.LR or OPTIM.CLIP may help",
-                             pass.step + 1);
-    }
-    *total += sum;
+    BFT_TRY(read_words(err, s, batch));
+    ops->begin(device);
+    bft_encoder_forward(s, batch, pass, bft_head_reads_first(model->head));
+    bft_head_forward(s, batch, pass);
+    ops->loss(device, &loss);
     if (gradients.dense != NULL) {
         bft_head_backward(s, batch, pass, gradients);
         bft_encoder_backward(s, batch, pass, gradients);
     }
-    return ops->fault(err, model->backend.device);
+    ops->end(device);
+    return ops->fault(err, device);
+}
+
+void bft_session_clear_loss(bft_session *s) {
+    s->model->backend.ops->fill_zero(s->model->backend.device, s->losses + s->batch_limit, sizeof *s->losses);
+}
+
+double bft_session_loss(bft_session *s) {
+    double loss = 0;
+    s->model->backend.ops->read(s->model->backend.device, s->losses + s->batch_limit, &loss, sizeof loss);
+    return loss;
 }

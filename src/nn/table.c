@@ -26,7 +26,7 @@ bft_status bft_table_reserve(bft_error *err, bft_table *table, size_t slots) {
     }
     table->slot_limit = slots;
     const bft_ops *ops = table->backend.ops;
-    return ops->alloc(err, table->backend.device, (slots + 1) * table->channels * ops->real, &table->slab);
+    return ops->alloc(err, table->backend.device, slots * table->channels * ops->real, &table->slab);
 }
 
 static const void *base_row(const bft_table *table, uint32_t word) {
@@ -105,7 +105,8 @@ void bft_table_read(const bft_table *table, const uint32_t *words, size_t count,
         void *out = (char *)rows + i * table->channels * ops->real;
         size_t run = live_run(table, words + i, count - i, slots);
         if (run > 0) {
-            bft_gather live = {.rows = run, .channels = table->channels, .index = slots, .x = table->slab, .y = out};
+            bft_gather live = {
+                .rows = run, .channels = table->channels, .real = true, .index = slots, .x = table->slab, .y = out};
             ops->gather_forward(device, &live);
             i += run;
         } else {

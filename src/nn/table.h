@@ -15,7 +15,7 @@ typedef struct bft_table {
     size_t slots, slot_limit;
     uint32_t *slot_of; /* (V) 0: not live, else slot + 1; NULL before bft_table_reserve */
     uint32_t *word_of; /* (slot_limit) the word in each slot */
-    void *slab;        /* (slot_limit + 1, C) reals on the device; the last row is a spare for the optimizer */
+    void *slab;        /* (slot_limit, C) reals on the device */
 } bft_table;
 
 void bft_table_create(bft_table *table, const bft_tensor *base, bft_backend backend);

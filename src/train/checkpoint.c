@@ -219,6 +219,8 @@ bft_status bft_checkpoint_read(bft_error *err, const char *path, bft_progress *p
         }
         get(&in, o->history, ((size_t)head.progress.step + 1) * sizeof *o->history);
         o->step = (uint32_t)head.progress.step;
+        bft_optimizer_share_history(o, 0, o->step);
+        bft_model_round_weights(o->model);
         *progress = head.progress;
         status = take_slots(err, path, o, slots);
     }

@@ -19,14 +19,13 @@ static bft_status train_step(bft_error *err, bft_trainer *t, bft_train_step *rep
             (unsigned long long)t->progress.step + 1);
     }
     bft_pass pass = {.training = true, .seed = t->seed, .step = (uint32_t)t->progress.step};
-    report->loss = 0;
     bft_optimizer_begin(&t->optimizer);
+    bft_session_clear_loss(t->session);
     for (size_t offset = 0; offset < samples.count;) {
         offset += bft_sampler_fill(&t->sampler, samples, offset, &t->batch);
         *tokens += t->batch.tokens;
         BFT_TRY(bft_optimizer_prepare(err, &t->optimizer, &t->batch));
-        BFT_TRY(bft_session_step(err, t->session, &t->batch, pass, loss, bft_optimizer_gradients(&t->optimizer),
-                                 &report->loss));
+        BFT_TRY(bft_session_step(err, t->session, &t->batch, pass, loss, bft_optimizer_gradients(&t->optimizer)));
         bft_optimizer_collect(&t->optimizer, &t->batch);
     }
     report->lr = bft_schedule_lr(&t->schedule, t->progress.step);
@@ -38,7 +37,7 @@ static bft_status train_step(bft_error *err, bft_trainer *t, bft_train_step *rep
     return BFT_OK;
 }
 
-/* ---- Between steps: log, evaluate, save ---- */
+/* ---- Between steps: log, evaluate, save. Only here does the host wait for the device. ---- */
 
 static double seconds(void) {
     struct timespec now;
@@ -58,12 +57,14 @@ static bft_status save_model(bft_error *err, bft_trainer *t) {
 
 static bft_status save_checkpoint(bft_error *err, bft_trainer *t) {
     t->progress.plateau = t->schedule.plateau;
+    BFT_TRY(bft_optimizer_check(err, &t->optimizer, NULL));
     return bft_checkpoint_write(err, t->run.checkpoint, &t->progress, &t->optimizer, t->fingerprint);
 }
 
 /* Measures the validation set; a new best is saved at once. */
 static bft_status evaluate(bft_error *err, bft_trainer *t) {
     bft_progress *progress = &t->progress;
+    BFT_TRY(bft_optimizer_check(err, &t->optimizer, NULL));
     BFT_TRY(bft_evaluate(err, t->session, &t->batch, t->valid, t->metrics));
     bft_schedule_observe(&t->schedule, bft_metrics_value(t->metrics, bft_schedule_metric(t->config)));
     double value = bft_metrics_value(t->metrics, t->metric);
@@ -91,26 +92,33 @@ static bool asked_to_stop(const bft_trainer *t) {
     return t->events->stop != NULL && *t->events->stop;
 }
 
+static bft_status log_step(bft_error *err, bft_trainer *t, bft_train_step *report, size_t samples, size_t tokens,
+                           double since) {
+    BFT_TRY(bft_optimizer_check(err, &t->optimizer, NULL));
+    report->loss = bft_session_loss(t->session);
+    double elapsed = seconds() - since;
+    report->samples_per_second = (double)samples / elapsed;
+    report->tokens_per_second = (double)tokens / elapsed;
+    return bft_run_log_step(err, &t->run, report);
+}
+
 static bft_status run_steps(bft_error *err, bft_trainer *t) {
     size_t samples = 0, tokens = 0;
     double since = seconds();
     uint64_t log_every = (uint64_t)bft_config_int(t->config, "TRAIN.LOG_EVERY");
     bool saved = true; /* the checkpoint on disk is of this step */
+    bft_train_step report = {0};
     while (t->progress.step < t->total && !out_of_patience(t) && !asked_to_stop(t)) {
-        bft_train_step report = {0};
         samples += bft_sampler_step(&t->sampler, t->progress.step).count;
         BFT_TRY(train_step(err, t, &report, &tokens));
         saved = false;
-        double elapsed = seconds() - since;
-        report.samples_per_second = (double)samples / elapsed;
-        report.tokens_per_second = (double)tokens / elapsed;
-        if (t->events->on_step != NULL) {
-            t->events->on_step(t->events->context, &report);
-        }
         if (t->progress.step % log_every == 0 || t->progress.step == t->total) {
-            BFT_TRY(bft_run_log_step(err, &t->run, &report));
+            BFT_TRY(log_step(err, t, &report, samples, tokens, since));
             samples = tokens = 0;
             since = seconds();
+        }
+        if (t->events->on_step != NULL) {
+            t->events->on_step(t->events->context, &report);
         }
         if (t->valid != NULL && is_due(t, "TRAIN.EVAL_EVERY")) {
             BFT_TRY(evaluate(err, t));

@@ -26,7 +26,8 @@ static bft_status wake_all(bft_error *err, bft_optimizer *o) {
         uint32_t slot;
         BFT_TRY(bft_table_wake(err, table, &word, 1, &slot));
     }
-    return alloc_reals(err, o, table->vocabulary * table->channels, &o->table_grad);
+    o->table_tensor = (bft_adamw_tensor){0, table->vocabulary * table->channels, true};
+    return alloc_reals(err, o, o->table_tensor.count, &o->table_grad);
 }
 
 static bft_status create_rows(bft_error *err, bft_optimizer *o, size_t batch_words, size_t step_words) {
@@ -35,16 +36,33 @@ static bft_status create_rows(bft_error *err, bft_optimizer *o, size_t batch_wor
     o->batch_rows = batch_words;
     o->row_limit = step_words;
     BFT_TRY(bft_table_reserve(err, table, o->slots));
-    BFT_TRY(alloc_reals(err, o, (o->slots + 1) * channels, &o->row_m));
-    BFT_TRY(alloc_reals(err, o, (o->slots + 1) * channels, &o->row_v));
+    BFT_TRY(alloc_reals(err, o, o->slots * channels, &o->row_m));
+    BFT_TRY(alloc_reals(err, o, o->slots * channels, &o->row_v));
     BFT_TRY(alloc_words(err, o->slots, &o->last));
     BFT_TRY(alloc_words(err, o->slots, &o->row_of_slot));
     BFT_TRY(alloc_words(err, step_words, &o->slot));
+    BFT_TRY(alloc_words(err, step_words, &o->slot_last));
     BFT_TRY(alloc_words(err, batch_words, &o->batch_slot));
     BFT_TRY(alloc_words(err, batch_words, &o->batch_index));
     BFT_TRY(alloc_reals(err, o, step_words * channels, &o->row_grad));
     BFT_TRY(alloc_reals(err, o, batch_words * channels, &o->batch_grad));
     return o->dense_table ? wake_all(err, o) : BFT_OK;
+}
+
+/* The dense tensors that train. */
+static bft_status list_tensors(bft_error *err, bft_optimizer *o) {
+    const bft_params *params = &o->model->params;
+    o->tensors = calloc(params->count, sizeof *o->tensors);
+    if (o->tensors == NULL) {
+        return bft_error_memory(err, params->count * sizeof *o->tensors);
+    }
+    for (size_t i = 0; i < params->count; i++) {
+        const bft_param *param = &params->list[i];
+        if (!param->sparse && !param->frozen) {
+            o->tensors[o->tensor_count++] = (bft_adamw_tensor){param->offset, param->count, param->decay};
+        }
+    }
+    return BFT_OK;
 }
 
 bft_status bft_optimizer_create(bft_error *err, bft_optimizer *o, bft_model *model, const bft_config *config,
@@ -66,6 +84,14 @@ bft_status bft_optimizer_create(bft_error *err, bft_optimizer *o, bft_model *mod
         return bft_error_memory(err, ((size_t)total_steps + 1) * sizeof *o->history);
     }
     o->history[0].decay_product = 1;
+    const bft_backend *backend = &model->backend;
+    void *steps = NULL, *norm = NULL;
+    BFT_TRY(backend->ops->alloc(err, backend->device, ((size_t)total_steps + 1) * sizeof *o->history, &steps));
+    o->device_history = steps;
+    BFT_TRY(backend->ops->alloc(err, backend->device, sizeof *o->norm, &norm));
+    o->norm = norm;
+    bft_optimizer_share_history(o, 0, 0);
+    BFT_TRY(list_tensors(err, o));
     BFT_TRY(alloc_reals(err, o, model->params.size, &o->grad));
     BFT_TRY(alloc_reals(err, o, model->params.size, &o->m));
     BFT_TRY(alloc_reals(err, o, model->params.size, &o->v));
@@ -77,13 +103,16 @@ void bft_optimizer_free(bft_optimizer *o) {
         return;
     }
     const bft_backend *backend = &o->model->backend;
-    void *const blocks[] = {o->grad, o->m, o->v, o->row_m, o->row_v, o->row_grad, o->batch_grad, o->table_grad};
+    void *const blocks[] = {o->grad, o->m,        o->v,          o->row_m,      o->row_v,
+                            o->norm, o->row_grad, o->batch_grad, o->table_grad, o->device_history};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         if (blocks[i] != NULL) {
             backend->ops->free(backend->device, blocks[i]);
         }
     }
     free(o->history);
+    free(o->tensors);
+    free(o->slot_last);
     free(o->last);
     free(o->slot);
     free(o->row_of_slot);
@@ -92,61 +121,64 @@ void bft_optimizer_free(bft_optimizer *o) {
     *o = (bft_optimizer){0};
 }
 
+void bft_optimizer_share_history(bft_optimizer *o, uint32_t first, uint32_t last) {
+    const bft_backend *backend = &o->model->backend;
+    backend->ops->write(backend->device, o->device_history + first, o->history + first,
+                        ((size_t)last - first + 1) * sizeof *o->history);
+}
+
 /* ---- Lagging rows ---- */
 
-static bft_adamw_rows describe_rows(const bft_optimizer *o, size_t rows, const uint32_t *slots, uint32_t now) {
+static bft_adamw_rows describe_rows(const bft_optimizer *o, size_t rows, const uint32_t *slots, const uint32_t *last,
+                                    uint32_t now) {
     return (bft_adamw_rows){.beta1 = o->beta1,
                             .beta2 = o->beta2,
                             .eps = o->eps,
-                            .scale = 1,
                             .rows = rows,
                             .channels = o->model->table.channels,
-                            .history = o->history,
+                            .history = o->device_history,
                             .now = now,
                             .slot = slots,
-                            .last = o->last,
+                            .last = last,
                             .p = o->model->table.slab,
                             .m = o->row_m,
                             .v = o->row_v};
 }
 
-/* A live row that is current, as all of a training batch are. */
-static bool is_current(const bft_optimizer *o, uint32_t word) {
-    const bft_table *table = &o->model->table;
-    return bft_table_is_live(table, word) && o->last[table->slot_of[word] - 1] == o->step;
-}
+enum { RUN = 512 }; /* rows that are read at a time */
 
-/* A row as of the last step. A live one comes out of the replay as a copy. One that training never touched has missed
- * every step: it is replayed from the spare slot behind the live ones, whose moments stay zero. */
-static void read_lagging(const bft_optimizer *o, uint32_t word, void *out) {
+/* A live row is copied out of the slab and replayed. One that training never touched comes from the base, and has missed
+ * every step. */
+static void read_run(const bft_optimizer *o, const uint32_t *words, size_t count, void *rows) {
     const bft_table *table = &o->model->table;
     const bft_backend *backend = &o->model->backend;
-    uint32_t slot = (uint32_t)o->slots;
-    if (bft_table_is_live(table, word)) {
-        slot = table->slot_of[word] - 1;
-    } else {
-        bft_table_read(table, &word, 1, (char *)table->slab + slot * table->channels * backend->ops->real);
+    uint32_t slots[RUN], last[RUN];
+    bool current = true;
+    for (size_t i = 0; i < count; i++) {
+        bool live = bft_table_is_live(table, words[i]);
+        slots[i] = live ? table->slot_of[words[i]] - 1 : BFT_NO_SLOT;
+        last[i] = live ? o->last[slots[i]] : 0;
+        current = current && last[i] == o->step;
     }
-    bft_adamw_rows replay = describe_rows(o, 1, &slot, o->step);
-    replay.copy = out;
+    if (current) { /* as in a training step */
+        bft_table_read(table, words, count, rows);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (slots[i] == BFT_NO_SLOT) {
+            bft_table_read(table, &words[i], 1, (char *)rows + i * table->channels * backend->ops->real);
+        }
+    }
+    bft_adamw_rows replay = describe_rows(o, count, slots, last, o->step);
+    replay.copy = rows;
     backend->ops->adamw_rows(backend->device, &replay);
 }
 
 static void read_caught_up(void *context, const uint32_t *words, size_t count, void *rows) {
     const bft_optimizer *o = context;
     size_t row_bytes = o->model->table.channels * o->model->backend.ops->real;
-    for (size_t i = 0; i < count;) {
-        size_t run = 0;
-        while (i + run < count && is_current(o, words[i + run])) {
-            run++;
-        }
-        if (run > 0) {
-            bft_table_read(&o->model->table, words + i, run, (char *)rows + i * row_bytes);
-        } else {
-            read_lagging(o, words[i], (char *)rows + i * row_bytes);
-            run = 1;
-        }
-        i += run;
+    for (size_t i = 0; i < count; i += RUN) {
+        read_run(o, words + i, count - i < RUN ? count - i : RUN, (char *)rows + i * row_bytes);
     }
 }
 
@@ -165,7 +197,12 @@ bft_status bft_optimizer_prepare(bft_error *err, bft_optimizer *o, const bft_bat
         o->last[slot] = 0; /* the base's row is the state at the start: every step so far has been missed */
     }
     if (!o->dense_table) {
-        bft_adamw_rows replay = describe_rows(o, batch->words, o->batch_slot, o->step);
+        uint32_t *last = o->batch_index; /* free until the batch is collected */
+        for (size_t i = 0; i < batch->words; i++) {
+            last[i] = o->last[o->batch_slot[i]];
+            o->last[o->batch_slot[i]] = o->step;
+        }
+        bft_adamw_rows replay = describe_rows(o, batch->words, o->batch_slot, last, o->step);
         o->model->backend.ops->adamw_rows(o->model->backend.device, &replay);
     }
     return BFT_OK;
@@ -208,6 +245,7 @@ void bft_optimizer_collect(bft_optimizer *o, const bft_batch *batch) {
     if (!first) {
         bft_gather add = {.rows = batch->words,
                           .channels = channels,
+                          .real = true,
                           .index = o->batch_index,
                           .dy = o->batch_grad,
                           .dx = o->row_grad};
@@ -222,72 +260,66 @@ static void scatter_table_gradient(bft_optimizer *o) {
     backend->ops->fill_zero(backend->device, o->table_grad, count * backend->ops->real);
     bft_gather scatter = {.rows = o->rows,
                           .channels = o->model->table.channels,
+                          .real = true,
                           .index = o->slot,
                           .dy = o->row_grad,
                           .dx = o->table_grad};
     backend->ops->gather_backward(backend->device, &scatter);
 }
 
-/* The factor of torch.nn.utils.clip_grad_norm_, over all gradients of the step. */
-static double clip_factor(bft_optimizer *o) {
-    const bft_backend *backend = &o->model->backend;
-    double squares = backend->ops->sum_squares(backend->device, o->grad, o->model->params.size);
-    if (o->table) {
-        squares += backend->ops->sum_squares(backend->device, o->row_grad, o->rows * o->model->table.channels);
-    }
-    o->norm = (float)sqrt(squares);
-    double factor = o->clip > 0 ? o->clip / (sqrt(squares) + 1e-6) : 1;
-    return factor < 1 ? factor : 1;
+static void measure(const bft_optimizer *o) {
+    bft_norm op = {.x = {o->grad, o->table ? o->row_grad : NULL},
+                   .count = {o->model->params.size, o->rows * o->model->table.channels},
+                   .limit = o->clip,
+                   .step = o->step,
+                   .result = o->norm};
+    o->model->backend.ops->norm(o->model->backend.device, &op);
 }
 
-static void update_dense(const bft_optimizer *o, double scale) {
-    const bft_model *model = o->model;
-    bft_adamw op = {.beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .scale = scale, .step = o->history[o->step]};
-    for (size_t i = 0; i < model->params.count; i++) {
-        const bft_param *param = &model->params.list[i];
-        if (param->sparse || param->frozen) {
-            continue;
-        }
-        op.count = param->count;
-        op.decay = param->decay;
-        op.p = bft_model_at(model, model->values, param->offset);
-        op.m = bft_model_at(model, o->m, param->offset);
-        op.v = bft_model_at(model, o->v, param->offset);
-        op.grad = bft_model_at(model, o->grad, param->offset);
-        model->backend.ops->adamw(model->backend.device, &op);
-    }
+static bft_adamw describe_dense(const bft_optimizer *o) {
+    return (bft_adamw){
+        .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .norm = o->norm, .step = o->device_history + o->step};
 }
 
-static void update_table(bft_optimizer *o, double scale) {
+static void update_dense(const bft_optimizer *o) {
     const bft_model *model = o->model;
-    if (!o->dense_table) {
-        bft_adamw_rows op = describe_rows(o, o->rows, o->slot, o->step);
-        op.scale = scale;
-        op.grad = o->row_grad;
-        model->backend.ops->adamw_rows(model->backend.device, &op);
-        return;
+    bft_adamw op = describe_dense(o);
+    op.tensors = o->tensors;
+    op.tensor_count = o->tensor_count;
+    op.p = model->values;
+    op.m = o->m;
+    op.v = o->v;
+    op.grad = o->grad;
+    op.values = model->weights == model->values ? NULL : model->weights;
+    model->backend.ops->adamw(model->backend.device, &op);
+}
+
+static void update_rows(bft_optimizer *o) {
+    for (size_t i = 0; i < o->rows; i++) {
+        o->slot_last[i] = o->last[o->slot[i]];
+        o->last[o->slot[i]] = o->step;
     }
+    bft_adamw_rows op = describe_rows(o, o->rows, o->slot, o->slot_last, o->step);
+    op.norm = o->norm;
+    op.grad = o->row_grad;
+    o->model->backend.ops->adamw_rows(o->model->backend.device, &op);
+}
+
+static void update_dense_table(bft_optimizer *o) {
+    const bft_model *model = o->model;
     scatter_table_gradient(o);
-    bft_adamw op = {.beta1 = o->beta1,
-                    .beta2 = o->beta2,
-                    .eps = o->eps,
-                    .scale = scale,
-                    .count = o->slots * model->table.channels,
-                    .decay = true,
-                    .step = o->history[o->step],
-                    .p = model->table.slab,
-                    .m = o->row_m,
-                    .v = o->row_v,
-                    .grad = o->table_grad};
+    bft_adamw op = describe_dense(o);
+    op.tensors = &o->table_tensor;
+    op.tensor_count = 1;
+    op.p = model->table.slab;
+    op.m = o->row_m;
+    op.v = o->row_v;
+    op.grad = o->table_grad;
     model->backend.ops->adamw(model->backend.device, &op);
 }
 
 bft_status bft_optimizer_finish(bft_error *err, bft_optimizer *o, double lr) {
-    double scale = clip_factor(o);
-    if (!isfinite(o->norm)) {
-        return bft_error_set(err, BFT_FAILED, "step %u: the gradient is not finite; a smaller OPTIM.LR may help",
-                             o->step + 1);
-    }
+    const bft_backend *backend = &o->model->backend;
     double before = o->history[o->step].decay_product;
     o->step++;
     o->history[o->step] = (bft_adamw_step){.lr = lr,
@@ -295,9 +327,33 @@ bft_status bft_optimizer_finish(bft_error *err, bft_optimizer *o, double lr) {
                                            .correction1 = 1 - pow(o->beta1, o->step),
                                            .correction2 = 1 - pow(o->beta2, o->step),
                                            .decay_product = before * (1 - lr * o->weight_decay)};
-    update_dense(o, scale);
-    if (o->table) {
-        update_table(o, scale);
+    bft_optimizer_share_history(o, o->step, o->step);
+    backend->ops->begin(backend->device);
+    measure(o);
+    update_dense(o);
+    if (o->dense_table) {
+        update_dense_table(o);
+    } else if (o->table) {
+        update_rows(o);
     }
-    return o->model->backend.ops->fault(err, o->model->backend.device);
+    backend->ops->end(backend->device);
+    return backend->ops->fault(err, backend->device);
+}
+
+bft_status bft_optimizer_check(bft_error *err, const bft_optimizer *o, double *norm) {
+    const bft_backend *backend = &o->model->backend;
+    bft_norm_result result = {0};
+    backend->ops->read(backend->device, o->norm, &result, sizeof result);
+    BFT_TRY(backend->ops->fault(err, backend->device));
+    if (result.failed != 0) {
+        return bft_error_set(
+            err, BFT_FAILED,
+            "step %u: the loss or its gradient is not a finite number; a smaller OPTIM.LR or OPTIM.CLIP "
+            "may help",
+            result.failed);
+    }
+    if (norm != NULL) {
+        *norm = result.norm;
+    }
+    return BFT_OK;
 }

@@ -15,25 +15,29 @@
 typedef struct bft_optimizer {
     bft_model *model;
     double beta1, beta2, eps, weight_decay, clip;
-    bool table, dense_table; /* table: the word embeddings train; dense_table: all rows at every step */
-    uint32_t step, total;    /* steps done; room in the history */
-    bft_adamw_step *history; /* (total + 1); entry 0 is the start */
+    bool table, dense_table;        /* table: the word embeddings train; dense_table: all rows at every step */
+    uint32_t step, total;           /* steps done; room in the history */
+    bft_adamw_step *history;        /* (total + 1); entry 0 is the start */
+    bft_adamw_step *device_history; /* the same on the device, as far as step */
 
-    void *grad, *m, *v; /* (params.size) */
+    bft_adamw_tensor *tensors; /* (tensor_count) the dense ones that train */
+    size_t tensor_count;
+    bft_adamw_tensor table_tensor; /* dense_table only: all of it */
+    void *grad, *m, *v;            /* (params.size) */
+    bft_norm_result *norm;         /* device: of the last step's gradient */
 
     size_t slots;        /* capacity of the live rows: distinct words of the training set, or V */
-    void *row_m, *row_v; /* (slots + 1, C): one spare slot for reading */
-    uint32_t *last;      /* (slots + 1) the step up to which a row is current */
+    void *row_m, *row_v; /* (slots, C) */
+    uint32_t *last;      /* (slots) the step up to which a row is current */
 
     /* This step's rows, in the order of their first use: their slots and gradients. */
     size_t rows, row_limit, batch_rows; /* batch_rows: room for one micro-batch */
-    uint32_t *slot;                     /* (row_limit) */
+    uint32_t *slot, *slot_last;         /* (row_limit); the steps up to which they were current */
     uint32_t *row_of_slot;              /* (slots) 0: not in this step, else row + 1 */
     void *row_grad;                     /* (row_limit, C) */
     uint32_t *batch_slot, *batch_index; /* (batch_rows) of the micro-batch at hand */
     void *batch_grad;                   /* (batch_rows, C) of every micro-batch but the first */
     void *table_grad;                   /* (V, C), dense_table only */
-    float norm;                         /* of the last step's gradient, before clipping */
 } bft_optimizer;
 
 /* `words`: distinct words of the training set; `batch_words`: at most so many in one micro-batch; `step_words` in one step. */
@@ -42,12 +46,19 @@ bft_status bft_optimizer_create(bft_error *err, bft_optimizer *optimizer, bft_mo
 void bft_optimizer_free(bft_optimizer *optimizer); /* also fine on {0} */
 
 /* A step: begin; for each micro-batch prepare (its rows are made live and current), run it with
- * bft_optimizer_gradients, collect; then finish with the step's learning rate. */
+ * bft_optimizer_gradients, collect; then finish with the step's learning rate. Nothing waits for the device. */
 void bft_optimizer_begin(bft_optimizer *optimizer);
 bft_status bft_optimizer_prepare(bft_error *err, bft_optimizer *optimizer, const bft_batch *batch);
 bft_gradients bft_optimizer_gradients(const bft_optimizer *optimizer);
 void bft_optimizer_collect(bft_optimizer *optimizer, const bft_batch *batch);
 bft_status bft_optimizer_finish(bft_error *err, bft_optimizer *optimizer, double lr);
+
+/* Waits for the device. Fails where a gradient wasn't finite; everything is then as it was before that step. Gives the norm of
+ * the last step's gradient before clipping; NULL: not wanted. */
+bft_status bft_optimizer_check(bft_error *err, const bft_optimizer *optimizer, double *norm);
+
+/* Copies entries [first, last] of the history to the device: finish does it for its own; a checkpoint's are read at once. */
+void bft_optimizer_share_history(bft_optimizer *optimizer, uint32_t first, uint32_t last);
 
 /* Reads word rows as of the last finished step, without changing anything. */
 bft_row_reader bft_optimizer_reader(bft_optimizer *optimizer);

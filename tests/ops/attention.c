@@ -23,7 +23,8 @@ static const attention_shape shapes[] = {
     {"sequences up to 33, 12 heads of 22, first queries, inference", 5, 33, 12, 22, .layout = FIRST, .inference = true},
     {"few tokens, 2 heads of 3, large scores", 3, 6, 2, 3, .layout = PACKED, .scale = 7},
     {"sequences up to 33, 4 heads of 26, scores of thousands", 3, 33, 4, 26, .layout = PACKED, .scale = 30},
-    {"40 sequences up to 3, 2 heads of 22, scores of thousands", 40, 3, 2, 22, .layout = PACKED, .rate = 0.1f, .scale = 30},
+    {"40 sequences up to 3, 2 heads of 22, scores of thousands", 40, 3, 2, 22, .layout = PACKED, .rate = 0.1f,
+     .scale = 30},
 };
 
 /* Where q, k and v lie. PACKED: rows of 3C. FIRST: q dense, one row a sequence; k and v in rows of 2C. GAPS: as

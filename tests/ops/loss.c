@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { LOGITS, LOSS, DLOGITS };
+enum { LOGITS, LOSS, TOTAL, DLOGITS };
 
 typedef struct shape {
     const char *title;
@@ -66,7 +66,10 @@ static void prepare(problem *p) {
     }
     p->extra = l;
     add_input(p, LOGITS, "logits", s->batch * s->classes, s->scale);
-    add_output(p, LOSS, "loss", s->batch, NONE)->host = true;
+    add_output(p, LOSS, "loss", s->batch, NONE)->doubles = true;
+    tensor *total = add_input(p, TOTAL, "total", 1, 1);
+    total->role = ADDED;
+    total->doubles = true;
     if (!s->no_gradient) {
         add_gradient(p, DLOGITS, "dlogits", s->batch * s->classes, LOGITS, OUTPUT)->backward = false;
     }
@@ -85,6 +88,7 @@ static void forward(const run *r) {
                    .smoothing = s->smoothing,
                    .normalizer = l->normalizer,
                    .loss = r->memory[LOSS],
+                   .total = r->memory[TOTAL],
                    .dlogits = r->memory[DLOGITS]};
     r->ops->loss(r->device, &op);
 }
@@ -159,6 +163,18 @@ static void bound_squared(problem *p, size_t b) {
     put(p, LOSS, b, (growth(s->classes) + 3) * size);
 }
 
+/* The total is what it was and the losses. */
+static void bound_total(problem *p) {
+    const tensor *loss = &p->tensor[LOSS];
+    tensor *total = &p->tensor[TOTAL];
+    double size = fabs(total->start[0]);
+    for (size_t b = 0; b < loss->count; b++) {
+        size += fabs(loss->truth[b]);
+        total->error[0] += loss->error[b];
+    }
+    total->error[0] += growth(loss->count + 1) * size;
+}
+
 static void bound(problem *p) {
     const shape *s = p->shape;
     for (size_t b = 0; b < s->batch; b++) {
@@ -170,6 +186,7 @@ static void bound(problem *p) {
             bound_squared(p, b);
         }
     }
+    bound_total(p);
 }
 
 const subject loss_subject = {

@@ -8,7 +8,7 @@
 static const subject *const subjects[] = {
     &memory_subject,        &cast_subject,   &embed_subject,      &linear_subject, &attention_subject,
     &residual_norm_subject, &gather_subject, &mean_subject,       &mask_subject,   &loss_subject,
-    &sum_squares_subject,   &adamw_subject,  &adamw_rows_subject,
+    &norm_subject,          &adamw_subject,  &adamw_rows_subject,
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MAX_BACKENDS = 16 };
 

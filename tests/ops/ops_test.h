@@ -36,7 +36,7 @@ typedef struct tensor {
     bool backward;   /* written by the backward, not by the forward */
     bool read_again; /* a forward's output that the backward may read */
     bool mask;       /* an exact 0 in the truth is an exact 0 on every backend */
-    bool host;       /* doubles in host memory */
+    bool doubles;    /* of doubles, whatever reals are */
     bool in_double;  /* computed in double by every backend: `error` is in double's roundoff */
 } tensor;
 
@@ -78,7 +78,7 @@ struct subject {
 };
 
 extern const subject embed_subject, linear_subject, attention_subject, residual_norm_subject, gather_subject,
-    mean_subject, mask_subject, loss_subject, sum_squares_subject, adamw_subject, adamw_rows_subject, cast_subject,
+    mean_subject, mask_subject, loss_subject, norm_subject, adamw_subject, adamw_rows_subject, cast_subject,
     memory_subject;
 
 /* ---- problem.c: making problems ---- */

@@ -1,4 +1,4 @@
-/* rows.c: the cases of the small ops on rows: gather, mean, mask; and of sum_squares. */
+/* rows.c: the cases of the small ops on rows: gather, mean and mask. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>
@@ -212,57 +212,4 @@ const subject mask_subject = {
     .forward = mask_forward,
     .truth = mask_truth,
     .bound = mask_bound,
-};
-
-/* ---- sum_squares: a double, whatever the elements are; a float's square is exact in it ---- */
-
-typedef struct length {
-    const char *title;
-    size_t count;
-    double scale;
-} length;
-
-static const length lengths[] = {
-    {"1", 1, 1},
-    {"33", 33, 1},
-    {"1023", 1023, 1},
-    {"4097", 4097, 1},
-    {"100003", 100003, 1},
-    {"1000 of 1e30, whose squares are no floats", 1000, 1e30},
-    {"1000 of 1e-30", 1000, 1e-30},
-};
-
-static void sum_prepare(problem *p) {
-    const length *s = p->shape;
-    add_input(p, X, "x", s->count, s->scale);
-    tensor *sum = add_output(p, Y, "sum", 1, NONE);
-    sum->host = true;
-    sum->in_double = true;
-}
-
-static void sum_forward(const run *r) {
-    *(double *)r->memory[Y] = r->ops->sum_squares(r->device, r->memory[X], r->problem->tensor[X].count);
-}
-
-static void sum_truth(problem *p) {
-    long double sum = 0;
-    for (size_t i = 0; i < p->tensor[X].count; i++) {
-        sum += (long double)p->tensor[X].start[i] * (long double)p->tensor[X].start[i];
-    }
-    p->tensor[Y].truth[0] = (double)sum;
-}
-
-static void sum_bound(problem *p) {
-    p->tensor[Y].error[0] = growth(p->tensor[X].count + 1) * p->tensor[Y].truth[0];
-}
-
-const subject sum_squares_subject = {
-    .op = "sum_squares",
-    .shapes = lengths,
-    .shape_size = sizeof lengths[0],
-    .shape_count = sizeof lengths / sizeof lengths[0],
-    .prepare = sum_prepare,
-    .forward = sum_forward,
-    .truth = sum_truth,
-    .bound = sum_bound,
 };

@@ -16,8 +16,6 @@ void must(bft_status status, const bft_error *err) {
     }
 }
 
-/* ---- Bytes in and out of a device. Floats pass through the casts unchanged; ref64 lives in host memory. ---- */
-
 static size_t whole_size(size_t bytes) {
     return GUARD + (bytes + 7) / 8 * 8 + GUARD;
 }
@@ -31,28 +29,12 @@ static void *host_bytes(size_t bytes) {
     return memory;
 }
 
-static void send(const run *r, const void *from, void *to, size_t bytes) {
-    if (r->ops->real == sizeof(double)) {
-        memcpy(to, from, bytes);
-    } else {
-        r->ops->to_device(r->device, BFT_F32, from, to, bytes / sizeof(float));
-    }
-}
-
-static void fetch(const run *r, const void *from, void *to, size_t bytes) {
-    if (r->ops->real == sizeof(double)) {
-        memcpy(to, from, bytes);
-    } else {
-        r->ops->to_host(r->device, from, to, bytes / sizeof(float));
-    }
-}
-
 /* Memory for `bytes` between guards: NaN inside. */
 static void poison(const run *r, void *inside, size_t bytes) {
     unsigned char *host = host_bytes(whole_size(bytes));
     memset(host, GUARD_BYTE, whole_size(bytes));
     memset(host + GUARD, 0xFF, bytes);
-    send(r, host, (char *)inside - GUARD, whole_size(bytes));
+    r->ops->write(r->device, (char *)inside - GUARD, host, whole_size(bytes));
     free(host);
 }
 
@@ -69,7 +51,7 @@ static bool guards_hold(const run *r, const void *inside, size_t bytes) {
         return true;
     }
     unsigned char *host = host_bytes(whole_size(bytes));
-    fetch(r, (const char *)inside - GUARD, host, whole_size(bytes));
+    r->ops->read(r->device, (const char *)inside - GUARD, host, whole_size(bytes));
     bool hold = true;
     for (size_t i = 0; i < whole_size(bytes); i++) {
         hold = hold && ((i >= GUARD && i < GUARD + bytes) || host[i] == GUARD_BYTE);
@@ -81,7 +63,7 @@ static bool guards_hold(const run *r, const void *inside, size_t bytes) {
 /* ---- Runs ---- */
 
 static size_t element(const run *r, int at) {
-    return r->problem->tensor[at].host ? sizeof(double) : r->ops->real;
+    return r->problem->tensor[at].doubles ? sizeof(double) : r->ops->real;
 }
 
 static size_t bytes_of(const run *r, int at) {
@@ -91,17 +73,13 @@ static size_t bytes_of(const run *r, int at) {
 run run_open(const problem *p, const bft_ops *ops, int threads) {
     run r = {.problem = p, .ops = ops};
     bft_error err;
-    must(ops->open(&err, threads, &r.device), &err);
+    must(ops->open(&err, &(bft_device_options){.threads = threads}, &r.device), &err);
     for (int at = 0; at < MAX_TENSORS; at++) {
         const tensor *t = &p->tensor[at];
         if (t->name == NULL) {
             continue;
         }
-        if (t->host) {
-            r.memory[at] = host_bytes(bytes_of(&r, at));
-        } else {
-            r.memory[at] = t->shares == NONE ? guarded(&r, bytes_of(&r, at)) : r.memory[t->shares];
-        }
+        r.memory[at] = t->shares == NONE ? guarded(&r, bytes_of(&r, at)) : r.memory[t->shares];
     }
     if (p->subject->memory != NULL) {
         p->subject->memory(&r, &r.wanted);
@@ -113,15 +91,15 @@ run run_open(const problem *p, const bft_ops *ops, int threads) {
 
 static void write_values(run *r, int at) {
     const tensor *t = &r->problem->tensor[at];
-    if (r->ops->real == sizeof(double)) {
-        memcpy(r->memory[at], t->start, t->count * sizeof(double));
+    if (element(r, at) == sizeof(double)) {
+        r->ops->write(r->device, r->memory[at], t->start, t->count * sizeof(double));
         return;
     }
     float *host = host_bytes(t->count * sizeof *host + 1);
     for (size_t i = 0; i < t->count; i++) {
         host[i] = (float)t->start[i];
     }
-    send(r, host, r->memory[at], t->count * sizeof *host);
+    r->ops->write(r->device, r->memory[at], host, t->count * sizeof *host);
     free(host);
 }
 
@@ -131,9 +109,7 @@ void run_load(run *r) {
         if (t->name == NULL || t->shares != NONE) {
             continue;
         }
-        if (t->host) {
-            memset(r->memory[at], 0xFF, bytes_of(r, at));
-        } else if (t->role == OUTPUT) {
+        if (t->role == OUTPUT) {
             poison(r, r->memory[at], bytes_of(r, at));
         } else {
             write_values(r, at);
@@ -168,11 +144,11 @@ void run_backward(run *r) {
 void run_read(const run *r, int at, double *out) {
     size_t count = r->problem->tensor[at].count;
     if (element(r, at) == sizeof(double)) {
-        memcpy(out, r->memory[at], count * sizeof *out);
+        r->ops->read(r->device, r->memory[at], out, count * sizeof *out);
         return;
     }
     float *host = host_bytes(count * sizeof *host + 1);
-    fetch(r, r->memory[at], host, count * sizeof *host);
+    r->ops->read(r->device, r->memory[at], host, count * sizeof *host);
     for (size_t i = 0; i < count; i++) {
         out[i] = (double)host[i];
     }
@@ -192,7 +168,7 @@ const char *run_check(const run *r, char *why, size_t room) {
     const problem *p = r->problem;
     for (int at = 0; at < MAX_TENSORS; at++) {
         const tensor *t = &p->tensor[at];
-        if (t->name == NULL || t->host) {
+        if (t->name == NULL) {
             continue;
         }
         if (!guards_hold(r, r->memory[at], bytes_of(r, at))) {
@@ -226,9 +202,7 @@ static void release(const run *r, void *inside) {
 void run_close(run *r) {
     for (int at = 0; at < MAX_TENSORS; at++) {
         const tensor *t = &r->problem->tensor[at];
-        if (t->name != NULL && t->host) {
-            free(r->memory[at]);
-        } else if (t->name != NULL && t->shares == NONE) {
+        if (t->name != NULL && t->shares == NONE) {
             release(r, r->memory[at]);
         }
     }

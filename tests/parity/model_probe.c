@@ -140,8 +140,7 @@ static bft_status run_backward(bft_error *err, probe *p, bft_gradients gradients
     const bft_params *params = &p->model->params;
     const bft_ops *ops = p->backend.ops;
     bft_loss loss = {.kind = BFT_CROSS_ENTROPY, .normalizer = (double)p->samples.count};
-    double total = 0;
-    BFT_TRY(bft_session_step(err, p->session, &p->batch, (bft_pass){.training = true}, loss, gradients, &total));
+    BFT_TRY(bft_session_step(err, p->session, &p->batch, (bft_pass){.training = true}, loss, gradients));
     for (size_t i = 0; i < params->count; i++) {
         BFT_TRY(bft_safetensors_declare(err, p->out, params->list[i].name, params->list[i].dimensions,
                                         params->list[i].shape));

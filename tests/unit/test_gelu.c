@@ -15,7 +15,7 @@ enum { COUNT = 400001 };
 static void apply(const bft_ops *ops, const float *x, float *y) {
     bft_error err;
     bft_device *device;
-    assert_int_equal(ops->open(&err, 1, &device), BFT_OK);
+    assert_int_equal(ops->open(&err, &(bft_device_options){.threads = 1}, &device), BFT_OK);
     const float one = 1;
     bft_linear op = {.rows = COUNT, .in = 1, .out = 1, .activation = BFT_GELU, .x = x, .weight = &one, .y = y};
     bft_memory memory;
