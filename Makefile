@@ -159,10 +159,10 @@ $(GPU):
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(STATIC)
 
 gpu-programs: $(GPU) ## the programs of scripts/gpu-check.sh, which need libc, the plugin and CUDA only
-	@! readelf -d $(GPU) | grep NEEDED | grep -vE 'lib(c|m|dl|pthread)\.so|ld-linux'
+	@! readelf -d $(GPU) | grep NEEDED | grep -vE 'lib(c|m|dl|pthread|asan|ubsan)\.so|ld-linux'
 	@echo "need glibc $$(objdump -T $(GPU) | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 | cut -d _ -f 2) or newer"
 
-tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so ## build the tests
+tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so gpu-programs ## build the tests
 
 test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the host shim), end to end
 	@set -e; for test in $(UNIT); do $$test; done
