@@ -261,11 +261,13 @@ class Check:
         settings = place / "settings.yaml"
         settings.write_text("")
         for backend in self.backends[:2]:
-            def command(device, steps=STEPS, batch=size, every=10):
+            def command(backend, steps=STEPS, batch=size, every=10):
+                device, _, precision = backend.partition("-")
                 pairs = {"MODEL.WEIGHTS": place / "model", "MODEL.HEAD": "pooler", "DATA.TRAIN": place / "texts.tsv",
                          "DATA.VALID_FRACTION": 0, "TRAIN.BATCH_SIZE": batch, "TRAIN.MAX_STEPS": steps,
                          "TRAIN.LOG_EVERY": every, "TRAIN.SAVE_EVERY": 10**9, "OPTIM.LR": 2e-5,
-                         "OUTPUT_DIR": place / "run", "DEVICE.NAME": device}
+                         "OUTPUT_DIR": place / "run", "DEVICE.NAME": device,
+                         "TRAIN.PRECISION": precision or "fp32"}
                 words = [word for pair in pairs.items() for word in pair]
                 return [self.folder / "bertft", "train", settings, "--overwrite", *words]
 
