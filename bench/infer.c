@@ -27,7 +27,7 @@ typedef struct bench {
 
 static bft_status open_bench(bft_error *err, bench *b, char **words, size_t batch, size_t tokens) {
     const char *folder = words[1], *file = words[2];
-    BFT_TRY(bft_backend_open(err, &b->backend, words[3], 0));
+    BFT_TRY(bft_backend_open(err, &b->backend, &(bft_backend_setup){.name = words[3]}));
     BFT_TRY(bft_config_create(err, &b->config));
     BFT_TRY(bft_tokenizer_open(err, &b->tokenizer, folder));
     BFT_TRY(bft_model_open(err, &b->model, folder, b->backend));

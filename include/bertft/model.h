@@ -17,8 +17,17 @@ typedef struct bft_backend {
     bft_device *device;
 } bft_backend;
 
-/* `name` as DEVICE.NAME: "auto" or a name that bft_ops_find knows; threads 0: all processors. */
-bft_status bft_backend_open(bft_error *err, bft_backend *backend, const char *name, int threads);
+typedef struct bft_backend_setup {
+    const char *name; /* as DEVICE.NAME: "auto", a name that bft_ops_find knows, or with a card's number: "cuda:1" */
+    const char *precision; /* "fp32", "bf16" or "fp16"; NULL: the one of `name`, which may be "cuda-bf16" then */
+    int threads;           /* 0: all processors */
+    bool tf32;             /* as DEVICE.TF32 */
+    const char *attention; /* as DEVICE.ATTENTION; NULL: "auto" */
+} bft_backend_setup;
+
+/* "auto" is the first CUDA card where libbertft_cuda.so and a driver are there, else the CPU. A card that is there and can't be
+ * used is told of in a log line then; where it was asked for by name, or the precision needs it, that is an error. */
+bft_status bft_backend_open(bft_error *err, bft_backend *backend, const bft_backend_setup *setup);
 void bft_backend_close(bft_backend *backend); /* also fine on {0} */
 
 typedef enum bft_head {

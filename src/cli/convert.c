@@ -16,7 +16,7 @@ static bft_status make_target(bft_error *err, const char *target) {
 
 bft_status bft_conversion_open(bft_error *err, bft_conversion *conversion, const char *source, const char *target) {
     *conversion = (bft_conversion){0};
-    bft_status status = bft_backend_open(err, &conversion->backend, "auto", 0);
+    bft_status status = bft_backend_open(err, &conversion->backend, &(bft_backend_setup){.name = "cpu"});
     if (status == BFT_OK) {
         status = bft_model_open(err, &conversion->model, source, conversion->backend);
     }

@@ -25,8 +25,8 @@ static const char help[] =
     "                    Not given: sentence where there is a modules.json, else cls\n"
     "  --input I         text: a line is a text; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
     "  --threads N       0: all processors\n"
-    "  --device D        what computes; `bertft info` lists them\n"
-    "  --precision P     fp32\n"
+    "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
+    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
     "  KEY VALUE         over the run's configuration, such as DATA.MAX_LENGTH 64\n"
     "\n"
     "  echo 'Где мой заказ?' | bertft embed -m models/rubert-tiny2\n"
@@ -88,7 +88,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(find_embedding(err, folder, pooling, &embedding));
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(bft_source_open(err, &c->source, NULL, input, LONGEST_LINE));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision));
     return bft_embedder_create(err, &c->embedder, folder, embedding, c->config, c->backend);
 }
 

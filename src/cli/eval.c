@@ -26,8 +26,8 @@ static const char help[] =
     "  --data FILE       measure on this file, read as the DATA.* settings say\n"
     "  --json            one JSON object instead of the report\n"
     "  --threads N       0: all processors\n"
-    "  --device D        what computes; `bertft info` lists them\n"
-    "  --precision P     fp32\n"
+    "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
+    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
     "  KEY VALUE         over the run's configuration, such as EVAL.THRESHOLD 0.3\n"
     "\n"
     "  bertft eval\n"
@@ -212,7 +212,7 @@ static bft_status run(bft_error *err, command *c, const char *folder, const char
                       const bft_arguments *arguments) {
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(find_files(err, c, file, arguments));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision));
     BFT_TRY(bft_runner_open(err, &c->runner, folder, c->config, c->backend));
     if (bft_model_classes(c->runner.model) == 0) {
         return bft_error_set(err, BFT_BAD, "%s: the model has no classifier; `bertft train` gives it one", folder);

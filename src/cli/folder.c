@@ -38,10 +38,6 @@ bft_status bft_folder_merge(bft_error *err, bft_config *config, const bft_argume
         char *words[] = {"DEVICE.NAME", (char *)arguments->device};
         BFT_TRY(bft_config_merge_pairs(err, config, 2, words));
     }
-    if (arguments->precision != NULL) {
-        char *words[] = {"TRAIN.PRECISION", (char *)arguments->precision};
-        BFT_TRY(bft_config_merge_pairs(err, config, 2, words));
-    }
     if (arguments->threads >= 0) {
         char number[16];
         snprintf(number, sizeof number, "%d", arguments->threads);
@@ -67,7 +63,11 @@ bft_status bft_folder_configure(bft_error *err, bft_config **out, const char *fo
     return BFT_OK;
 }
 
-bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config) {
-    return bft_backend_open(err, backend, bft_config_string(config, "DEVICE.NAME"),
-                            (int)bft_config_int(config, "DEVICE.THREADS"));
+bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision) {
+    bft_backend_setup setup = {.name = bft_config_string(config, "DEVICE.NAME"),
+                               .precision = precision != NULL ? precision : "fp32",
+                               .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
+                               .tf32 = bft_config_bool(config, "DEVICE.TF32"),
+                               .attention = bft_config_string(config, "DEVICE.ATTENTION")};
+    return bft_backend_open(err, backend, &setup);
 }

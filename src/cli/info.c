@@ -9,8 +9,11 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <utf8proc.h>
 #include <zlib.h>
+
+enum { CARD_ROOM = BFT_ERROR_SIZE + 8 };
 
 static const char help[] =
     "usage: bertft info [PATH]\n"
@@ -21,28 +24,39 @@ static const char help[] =
     "  bertft info\n"
     "  bertft info checkpoints/latest\n";
 
-/* The card's name, or why there is none to use. */
-static bft_status describe_cuda(bft_error *err, bft_buffer *out) {
+/* The card in one precision: what it is, or why it can't be used. Some precisions need newer cards than others. */
+static bool describe_card(const char *precision, char card[CARD_ROOM]) {
     bft_backend backend;
     bft_error reason;
-    char card[BFT_DESCRIPTION_SIZE];
-    if (bft_backend_open(&reason, &backend, "cuda", 0) != BFT_OK) {
-        return bft_buffer_printf(err, out, "CUDA           no: %s\n", reason.message);
+    if (bft_backend_open(&reason, &backend, &(bft_backend_setup){.name = "cuda", .precision = precision}) != BFT_OK) {
+        snprintf(card, CARD_ROOM, "no: %s", reason.message);
+        return false;
     }
     backend.ops->describe(backend.device, card);
     bft_backend_close(&backend);
-    return bft_buffer_printf(err, out, "CUDA           %s\n", card);
+    return true;
+}
+
+static bft_status describe_cuda(bft_error *err, bft_buffer *out) {
+    static const char *const precisions[] = {"fp32", "bf16", "fp16"};
+    char card[CARD_ROOM];
+    bool there = describe_card(precisions[0], card);
+    BFT_TRY(bft_buffer_printf(err, out, there ? "CUDA, fp32     %s\n" : "CUDA           %s\n", card));
+    for (size_t i = 1; there && i < sizeof precisions / sizeof *precisions; i++) {
+        describe_card(precisions[i], card);
+        BFT_TRY(bft_buffer_printf(err, out, "CUDA, %s     %s\n", precisions[i], card));
+    }
+    return BFT_OK;
 }
 
 static bft_status describe_machine(bft_error *err, bft_buffer *out) {
-    const bft_ops *best;
     bft_backend backend;
-    BFT_TRY(bft_ops_find(err, "cpu", &best));
-    BFT_TRY(bft_backend_open(err, &backend, "auto", 0));
+    BFT_TRY(bft_backend_open(err, &backend, &(bft_backend_setup){.name = "cpu"}));
+    const bft_ops *best = backend.ops;
     char text[BFT_DESCRIPTION_SIZE];
-    backend.ops->describe(backend.device, text);
+    best->describe(backend.device, text);
     bft_backend_close(&backend);
-    BFT_TRY(bft_buffer_printf(err, out, "computes with  %s, %s\ncan also use   ", best->name, text));
+    BFT_TRY(bft_buffer_printf(err, out, "CPU            %s, %s\ncan also use   ", best->name, text));
     for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
         if (*ops != best) {
             BFT_TRY(bft_buffer_printf(err, out, "%s ", (*ops)->name));
@@ -107,7 +121,7 @@ static bft_status describe_run(bft_error *err, const char *folder, bft_buffer *o
 static bft_status describe_folder(bft_error *err, const char *folder, bft_buffer *out) {
     bft_backend backend;
     bft_model *model = NULL;
-    BFT_TRY(bft_backend_open(err, &backend, "auto", 1));
+    BFT_TRY(bft_backend_open(err, &backend, &(bft_backend_setup){.name = "cpu", .threads = 1}));
     bft_status status = bft_model_open(err, &model, folder, backend);
     if (status == BFT_OK) {
         status = describe_model(err, model, out);

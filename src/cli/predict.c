@@ -38,8 +38,8 @@ static const char help[] =
     "  --input I         text: a line is a turn; jsonl: a line is {\"text\": ...}, whose text may hold newlines;\n"
     "                    an empty text ends a dialogue\n"
     "  --threads N       0: all processors\n"
-    "  --device D        what computes; `bertft info` lists them\n"
-    "  --precision P     fp32\n"
+    "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
+    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
     "  KEY VALUE         over the run's configuration, such as DIALOG.NEGATIVE \"['anger']\" or EVAL.THRESHOLD 0.3\n"
     "\n"
     "A multi-label model's answer is all labels with EVAL.THRESHOLD or more, joined with \"+\", or DATA.EMPTY_LABEL, "
@@ -200,7 +200,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(bft_source_open(err, &c->source, file, input, longest));
     BFT_TRY(bft_dialog_format_create(err, &c->dialogs, c->config));
     BFT_TRY(bft_summary_create(err, &c->summary, (size_t)bft_config_int(c->config, "DIALOG.MAX_STRETCHES")));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision));
     BFT_TRY(bft_predictor_create(err, &c->predictor, folder, c->config, c->backend));
     c->printer.predictor = c->predictor;
     BFT_TRY(warn_of_labels(err, c, folder));

@@ -27,8 +27,8 @@ static const char help[] =
     "  --overwrite     replace the run that OUTPUT_DIR holds\n"
     "  --resume RUN    go on with a run from its last checkpoint\n"
     "  --threads N     0: all processors\n"
-    "  --device D      auto, cpu, or one instruction set of it: see `bertft info`\n"
-    "  --precision P   fp32\n"
+    "  --device D      auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
+    "  --precision P   fp32; bf16 on a CUDA card: TRAIN.PRECISION\n"
     "\n"
     "  bertft train configs/params.yaml\n"
     "  bertft train configs/params.yaml MODEL.WEIGHTS models/rubert-tiny2 OPTIM.LR 5e-5 TRAIN.EPOCHS 3\n"
@@ -196,12 +196,25 @@ static bft_status run(bft_error *err, const bft_config *config, bft_backend back
     return say_end(err, folder, &result, v.metric);
 }
 
+static bft_status set_precision(bft_error *err, bft_config *config, const char *precision) {
+    if (strcmp(precision, "fp16") == 0) {
+        return bft_error_set(
+            err, BFT_BAD,
+            "train: --precision fp16 is for inference, gradients don't fit its range; bf16 or fp32 train");
+    }
+    char *pair[] = {"TRAIN.PRECISION", (char *)precision};
+    return bft_config_merge_pairs(err, config, 2, pair);
+}
+
 static bft_status configure_new(bft_error *err, bft_config **out, const bft_arguments *arguments) {
     bft_config *config = NULL;
     BFT_TRY(bft_config_create(err, &config));
     bft_status status = bft_config_merge_file(err, config, arguments->words[0]);
     if (status == BFT_OK) {
         status = bft_folder_merge(err, config, arguments);
+    }
+    if (status == BFT_OK && arguments->precision != NULL) {
+        status = set_precision(err, config, arguments->precision);
     }
     if (status == BFT_OK) {
         status = resolve_weights(err, config);
@@ -222,7 +235,19 @@ static bft_status configure_resumed(bft_error *err, bft_config **out, const bft_
         status = bft_error_set(err, BFT_BAD, "%s: holds no run to go on with: there is no config.yaml in it", folder);
     }
     bft_buffer_free(&path);
-    return status == BFT_OK ? bft_folder_configure(err, out, folder, arguments) : status;
+    BFT_TRY(status);
+    bft_config *config = NULL;
+    BFT_TRY(bft_folder_configure(err, &config, folder, arguments));
+    const char *begun = bft_config_string(config, "TRAIN.PRECISION"), *asked = arguments->precision;
+    if (asked != NULL && strcmp(asked, begun) != 0) {
+        status =
+            bft_error_set(err, BFT_BAD, "%s: the run was begun in %s and goes on in it; --precision %s needs a new run",
+                          folder, begun, asked);
+        bft_config_destroy(config);
+        return status;
+    }
+    *out = config;
+    return BFT_OK;
 }
 
 bft_status bft_command_train(bft_error *err, int argc, char **argv) {
@@ -251,7 +276,7 @@ bft_status bft_command_train(bft_error *err, int argc, char **argv) {
     bft_backend backend;
     BFT_TRY(resume != NULL ? configure_resumed(err, &config, &arguments, resume)
                            : configure_new(err, &config, &arguments));
-    bft_status status = bft_folder_backend(err, &backend, config);
+    bft_status status = bft_folder_backend(err, &backend, config, bft_config_string(config, "TRAIN.PRECISION"));
     if (status == BFT_OK) {
         status = run(err, config, backend, resume, overwrite);
         bft_backend_close(&backend);

@@ -63,7 +63,9 @@ const bft_key bft_schema[] = {
     {"TRAIN.MAX_STEPS", INT, "0", NULL, "[0, 1e12]", "Optimizer steps; 0: as EPOCHS gives."},
     {"TRAIN.BATCH_SIZE", INT, "32", NULL, "[1, 65536]", "Texts a batch."},
     {"TRAIN.ACCUMULATE", INT, "1", NULL, "[1, 65536]", "Batches an optimizer step."},
-    {"TRAIN.PRECISION", STRING, "fp32", "fp32", NULL, "The type that activations and gradients are computed in."},
+    {"TRAIN.PRECISION", STRING, "fp32", "fp32|bf16", NULL,
+     "The type of activations, their gradients and the products' weights; bf16: on a CUDA card. Sums, master weights "
+     "and moments are fp32."},
     {"TRAIN.FREEZE", LIST, "[]", "embeddings|encoder", "[0, 1000]",
      "What is not trained: embeddings, encoder (embeddings and all layers), or layers by their number from 0."},
     {"TRAIN.EVAL_EVERY", INT, "0", NULL, "[0, 1e12]", "Steps between evaluations; 0: every epoch."},
@@ -125,8 +127,14 @@ const bft_key bft_schema[] = {
     {"DIALOG.MAX_STRETCHES", INT, "1000", NULL, "[1, 1e6]",
      "Negative stretches kept of one dialogue; more are counted."},
 
-    {"DEVICE.NAME", STRING, "auto", NULL, NULL, "What computes; auto: the best at hand. `info` lists them."},
+    {"DEVICE.NAME", STRING, "auto", NULL, NULL,
+     "What computes: cpu, cuda (a card's number may follow, cuda:1); auto: a CUDA card where there is one. `info` "
+     "lists all."},
     {"DEVICE.THREADS", INT, "0", NULL, "[0, 256]", "Threads; 0: as many as this process may use."},
+    {"DEVICE.TF32", BOOL, "False", NULL, NULL,
+     "On a GPU: the products of fp32 round their factors to TF32's 10 bits, which is faster."},
+    {"DEVICE.ATTENTION", STRING, "auto", "auto|native|cudnn", NULL,
+     "On a GPU: cuDNN's attention in bf16 and fp16 where it serves, or our own kernels only; cudnn: must be there."},
 
     {"SEED", INT, "42", NULL, "[0, inf)", "Of the new head, the order of texts, dropout and the validation split."},
     {"OUTPUT_DIR", STRING, "runs/default", NULL, NULL, "The run's folder, made by `train`."},

@@ -11,24 +11,6 @@
 
 enum { STREAM_HEAD = 0x68656164, FEW = 4096 };
 
-/* ---- Backend ---- */
-
-bft_status bft_backend_open(bft_error *err, bft_backend *backend, const char *name, int threads) {
-    *backend = (bft_backend){0};
-    const bft_ops *ops;
-    BFT_TRY(bft_ops_find(err, strcmp(name, "auto") == 0 ? "cpu" : name, &ops));
-    BFT_TRY(ops->open(err, &(bft_device_options){.threads = threads}, &backend->device));
-    backend->ops = ops;
-    return BFT_OK;
-}
-
-void bft_backend_close(bft_backend *backend) {
-    if (backend->ops != NULL) {
-        backend->ops->close(backend->device);
-    }
-    *backend = (bft_backend){0};
-}
-
 /* ---- Finding tensors: with or without the encoder's prefix, with LayerNorm's old names ---- */
 
 static const char *without_prefix(const char *name) {

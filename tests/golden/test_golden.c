@@ -99,7 +99,7 @@ static void close_model(golden *g) {
 static void open_golden(golden *g, const char *name, const char *backend) {
     char path[128];
     snprintf(g->folder, sizeof g->folder, "tests/golden/%s", name);
-    OK(bft_backend_open(&error, &g->backend, backend, 2));
+    OK(bft_backend_open(&error, &g->backend, &(bft_backend_setup){.name = backend, .threads = 2}));
     snprintf(path, sizeof path, "%s/expected.json", g->folder);
     OK(bft_json_read(&error, path, 1 << 22, &g->json));
     snprintf(path, sizeof path, "%s/expected.safetensors", g->folder);

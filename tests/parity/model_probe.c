@@ -235,7 +235,7 @@ static bft_status dispatch(bft_error *err, probe *p, int argc, char **argv) {
 int main(int argc, char **argv) {
     bft_error err;
     probe p = {0};
-    bft_status status = bft_backend_open(&err, &p.backend, "auto", 0);
+    bft_status status = bft_backend_open(&err, &p.backend, &(bft_backend_setup){.name = "cpu"});
     if (status == BFT_OK) {
         status = dispatch(&err, &p, argc, argv);
     }

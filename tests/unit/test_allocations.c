@@ -82,7 +82,7 @@ static void train(char *accumulate, char *dense) {
     assert_int_equal(bft_config_create(&err, &config), BFT_OK);
     assert_int_equal(bft_config_merge_pairs(&err, config, sizeof pairs / sizeof *pairs, pairs), BFT_OK);
     assert_int_equal(bft_config_merge_pairs(&err, config, 2, output), BFT_OK);
-    assert_int_equal(bft_backend_open(&err, &backend, "auto", 2), BFT_OK);
+    assert_int_equal(bft_backend_open(&err, &backend, &(bft_backend_setup){.name = "cpu", .threads = 2}), BFT_OK);
     if (bft_train(&err, config, backend, true, &events, &result) != BFT_OK) {
         fail_msg("%s", err.message);
     }

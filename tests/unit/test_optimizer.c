@@ -35,7 +35,7 @@ static void rig_open(rig *r, char *dense, double dropout) {
                              .seed = 3,
                              .dropout = dropout};
     char *pairs[] = {"OPTIM.DENSE_EMBEDDINGS", dense, "OPTIM.WEIGHT_DECAY", "0.05"};
-    OK(bft_backend_open(&error, &r->backend, "auto", 2));
+    OK(bft_backend_open(&error, &r->backend, &(bft_backend_setup){.name = "cpu", .threads = 2}));
     OK(bft_model_open_for_training(&error, &r->model, "tests/golden/bert", r->backend, &setup));
     size_t words = r->model->config.vocabulary;
     OK(bft_session_create_training(&error, &r->session, r->model, SAMPLES, SAMPLES * LENGTH));

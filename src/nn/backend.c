@@ -1,0 +1,103 @@
+/* backend.c: from a device's name and a precision to the ops and their device. */
+#include "bertft/model.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_ROOM = 64 };
+
+static bool has_precision(const bft_backend_setup *setup) {
+    return setup->precision != NULL && strcmp(setup->precision, "fp32") != 0;
+}
+
+static bool asks_for_cudnn(const bft_backend_setup *setup) {
+    return setup->attention != NULL && strcmp(setup->attention, "cudnn") == 0;
+}
+
+/* "cuda:1" is card 1 of "cuda"; a name without a number is card 0. */
+static bft_status split_name(bft_error *err, const char *name, char plain[NAME_ROOM], int *index) {
+    const char *colon = strchr(name, ':');
+    int length = (int)(colon != NULL ? (size_t)(colon - name) : strlen(name));
+    *index = 0;
+    snprintf(plain, NAME_ROOM, "%.*s", length, name);
+    if (colon == NULL) {
+        return BFT_OK;
+    }
+    char *end = NULL;
+    errno = 0;
+    long number = strtol(colon + 1, &end, 10);
+    bool digits = colon[1] >= '0' && colon[1] <= '9' && *end == '\0';
+    if (strncmp(name, "cuda", strlen("cuda")) != 0 || !digits || errno != 0 || number > INT_MAX) {
+        return bft_error_set(
+            err, BFT_BAD, "DEVICE.NAME %s: behind a colon stands the number of a CUDA card, from 0 on: cuda:0", name);
+    }
+    *index = (int)number;
+    return BFT_OK;
+}
+
+/* The ops of a backend in this precision: fp32's carry its plain name. */
+static bft_status find_ops(bft_error *err, const bft_backend_setup *setup, const char *plain, const bft_ops **out) {
+    char name[NAME_ROOM + 8];
+    if (!has_precision(setup)) {
+        BFT_TRY(bft_ops_find(err, plain, out));
+        if (setup->precision != NULL && (*out)->values != BFT_F32) {
+            return bft_error_set(err, BFT_BAD,
+                                 "DEVICE.NAME %s: names a precision, which TRAIN.PRECISION or --precision does",
+                                 setup->name);
+        }
+        return BFT_OK;
+    }
+    if (strncmp(plain, "cuda", strlen("cuda")) != 0) {
+        BFT_TRY(bft_ops_find(err, plain, out));
+        return bft_error_set(err, BFT_BAD,
+                             "%s is computed on CUDA cards only, %s takes fp32: --precision fp32, or --device cuda",
+                             setup->precision, (*out)->name);
+    }
+    snprintf(name, sizeof name, "%s-%s", plain, setup->precision);
+    return bft_ops_find(err, name, out);
+}
+
+static bft_status open_named(bft_error *err, bft_backend *backend, const bft_backend_setup *setup, const char *name) {
+    char plain[NAME_ROOM];
+    const bft_ops *ops;
+    bft_device_options options = {.threads = setup->threads, .tf32 = setup->tf32, .attention = setup->attention};
+    BFT_TRY(split_name(err, name, plain, &options.index));
+    BFT_TRY(find_ops(err, setup, plain, &ops));
+    BFT_TRY(ops->open(err, &options, &backend->device));
+    backend->ops = ops;
+    return BFT_OK;
+}
+
+/* BFT_BAD: there is no card to speak of, no driver, or no library. BFT_FAILED: there is one, but it doesn't work. */
+static bft_status open_best(bft_error *err, bft_backend *backend, const bft_backend_setup *setup) {
+    bft_status status = open_named(err, backend, setup, "cuda");
+    if (status == BFT_OK) {
+        return BFT_OK;
+    }
+    if (has_precision(setup) || asks_for_cudnn(setup)) {
+        return bft_error_prefix(err, "%s is for CUDA cards only",
+                                has_precision(setup) ? setup->precision : "DEVICE.ATTENTION cudnn");
+    }
+    if (status == BFT_FAILED) {
+        bft_log_info("computing on the CPU, since the CUDA card can't be used: %s", err->message);
+    }
+    return open_named(err, backend, setup, "cpu");
+}
+
+bft_status bft_backend_open(bft_error *err, bft_backend *backend, const bft_backend_setup *setup) {
+    *backend = (bft_backend){0};
+    return strcmp(setup->name, "auto") == 0 ? open_best(err, backend, setup)
+                                            : open_named(err, backend, setup, setup->name);
+}
+
+void bft_backend_close(bft_backend *backend) {
+    if (backend->ops != NULL) {
+        backend->ops->close(backend->device);
+    }
+    *backend = (bft_backend){0};
+}
