@@ -295,6 +295,7 @@ struct bft_ops {
     const char *name; /* "ref", "ref64", "cpu-avx2", ... */
     size_t real;      /* bytes of an element */
     bft_dtype values; /* BFT_F32: reals, whatever these are */
+    bool remote;      /* its memory isn't the host's: many small copies are dear */
 
     bft_status (*open)(bft_error *err, const bft_device_options *options, bft_device **out);
     void (*close)(bft_device *device);
@@ -304,6 +305,7 @@ struct bft_ops {
 
     bft_status (*alloc)(bft_error *err, bft_device *device, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*free)(bft_device *device, void *memory);
+    void (*memory)(bft_device *device, size_t *free, size_t *total); /* bytes; SIZE_MAX for both: nobody knows */
     void (*fill_zero)(bft_device *device, void *memory, size_t bytes);
     void (*write)(bft_device *device, void *to, const void *host, size_t bytes); /* host may change on return */
     void (*read)(bft_device *device, const void *from, void *host, size_t bytes);

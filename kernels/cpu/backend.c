@@ -112,6 +112,7 @@ const bft_ops TABLE_PASTE(BFT_ISA) = {
     .fault = device_fault,
     .alloc = CPU(alloc),
     .free = CPU(free),
+    .memory = CPU(memory),
     .fill_zero = CPU(fill_zero),
     .to_device = CPU(to_device),
     .to_host = CPU(to_host),

@@ -83,6 +83,7 @@ void CPU(norm_combine)(size_t rows, size_t channels, const float *partial, float
 /* ---- The ops, as ops.h has them ---- */
 bft_status CPU(alloc)(bft_error *err, bft_device *device, size_t bytes, void **out);
 void CPU(free)(bft_device *device, void *memory);
+void CPU(memory)(bft_device *device, size_t *free_bytes, size_t *total);
 void CPU(fill_zero)(bft_device *device, void *memory, size_t bytes);
 void CPU(to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
 void CPU(to_host)(bft_device *device, const void *reals, float *host, size_t count);

@@ -36,6 +36,11 @@ void CPU(free)(bft_device *device, void *memory) {
     }
 }
 
+void CPU(memory)(bft_device *device, size_t *free_bytes, size_t *total) {
+    (void)device;
+    *free_bytes = *total = SIZE_MAX;
+}
+
 void CPU(fill_zero)(bft_device *device, void *memory, size_t bytes) {
     (void)device;
     memset(memory, 0, bytes);

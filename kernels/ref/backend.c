@@ -67,6 +67,7 @@ const bft_ops TABLE(BFT_REF) = {
     .fault = REF(fault),
     .alloc = REF(alloc),
     .free = REF(free),
+    .memory = REF(memory),
     .fill_zero = REF(fill_zero),
     .to_device = REF(to_device),
     .to_host = REF(to_host),

@@ -26,6 +26,11 @@ void REF(free)(bft_device *device, void *memory) {
     free(memory);
 }
 
+void REF(memory)(bft_device *device, size_t *free_bytes, size_t *total) {
+    (void)device;
+    *free_bytes = *total = SIZE_MAX;
+}
+
 void REF(fill_zero)(bft_device *device, void *memory, size_t bytes) {
     (void)device;
     memset(memory, 0, bytes);

@@ -61,6 +61,7 @@ bft_status REF(fault)(bft_error *err, bft_device *device);
 
 bft_status REF(alloc)(bft_error *err, bft_device *device, size_t bytes, void **out);
 void REF(free)(bft_device *device, void *memory);
+void REF(memory)(bft_device *device, size_t *free_bytes, size_t *total);
 void REF(fill_zero)(bft_device *device, void *memory, size_t bytes);
 void REF(to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
 void REF(to_host)(bft_device *device, const void *reals, float *host, size_t count);

@@ -68,7 +68,9 @@ static bft_status open_named(bft_error *err, bft_backend *backend, const bft_bac
     bft_device_options options = {.threads = setup->threads, .tf32 = setup->tf32, .attention = setup->attention};
     BFT_TRY(split_name(err, name, plain, &options.index));
     BFT_TRY(find_ops(err, setup, plain, &ops));
-    BFT_TRY(ops->open(err, &options, &backend->device));
+    if (ops->open(err, &options, &backend->device) != BFT_OK) {
+        return options.index > 0 ? bft_error_prefix(err, "DEVICE.NAME %s", name) : err->status;
+    }
     backend->ops = ops;
     return BFT_OK;
 }
