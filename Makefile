@@ -69,8 +69,9 @@ $(foreach isa,$(ISAS),$(eval $(call CPU_RULE,$(isa))))
 # ---- The CUDA backend: a library of its own; and the same sources on a host shim, which proves them without a GPU ----
 CUDA    := $(sort $(wildcard kernels/cuda/*.cu))
 RUNTIME := kernels/cuda/runtime.cu kernels/cuda/product.cu # what the shim replaces
+LIBRARIES := $(sort $(wildcard kernels/cuda/*.cc)) # and these, which have no kernels
 SIM     := $(patsubst %.cu,$(BUILD)/sim/%.o,$(filter-out $(RUNTIME),$(CUDA))) \
-           $(BUILD)/sim/tests/cudasim/sim.o $(BUILD)/sim/tests/cudasim/runtime.o $(BUILD)/sim/src/base/error.o
+           $(patsubst %,$(BUILD)/sim/tests/cudasim/%.o,sim runtime cudnn) $(BUILD)/sim/src/base/error.o
 SIMCXX  := $(CXX) -std=c++17 -D_GNU_SOURCE -DBFT_CUDASIM -Iinclude -Isrc -I. -fPIC -fvisibility=hidden -ffp-contract=off \
            -Wall -Wextra -Werror $(VARIANT_FLAGS) $(CFLAGS) -MMD -MP
 
@@ -95,22 +96,27 @@ CUDA_ARCH ?= $(patsubst compute_%,sm_%,$(shell $(NVCC) --list-gpu-arch))
 CUDA_NUMBERS = $(shell printf '%s\n' $(CUDA_ARCH:sm_%=%) | sort -n | awk '$$1 >= 75')
 CUDA_CODE = $(foreach n,$(CUDA_NUMBERS),-gencode arch=compute_$n,code=sm_$n) \
             $(foreach n,$(lastword $(CUDA_NUMBERS)),-gencode arch=compute_$n,code=compute_$n)
-CUDA_OBJ := $(CUDA:%.cu=$(BUILD)/nvcc/%.o)
-NVCCFLAGS := -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -Iinclude -Isrc -I. -I$(BUILD)/cuda/include -Werror all-warnings \
+CUDA_OBJ := $(CUDA:%.cu=$(BUILD)/nvcc/%.o) $(LIBRARIES:%.cc=$(BUILD)/nvcc/%.o)
+NVCCFLAGS := -std=c++17 -O3 -lineinfo -D_GNU_SOURCE -Iinclude -Isrc -I. -isystem $(BUILD)/cuda/include -Werror all-warnings \
              -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden
 
 cuda: $(BUILD)/libbertft_cuda.so ## build the CUDA backend (needs nvcc 12 or 13, no GPU; CUDA_ARCH=sm_90 narrows it)
 
-$(BUILD)/cuda/ready-1: scripts/setup-cuda.sh
+$(BUILD)/cuda/ready-2: scripts/setup-cuda.sh
 	sh $< $(@D) $(NVCC)
 	@touch $@
 
 # Dense and lagging rows must give the same bits (adamw.cuh): no contraction there.
 $(BUILD)/nvcc/kernels/cuda/adamw%: NVCCFLAGS += -fmad=false
 
-$(BUILD)/nvcc/%.o: %.cu | $(BUILD)/cuda/ready-1
+$(BUILD)/nvcc/%.o: %.cu | $(BUILD)/cuda/ready-2
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) $(CUDA_CODE) -MMD -MP -c -o $@ $<
+
+# cuDNN's frontend is 30,000 lines of templates that wait for cuDNN: -O3 takes minutes over it.
+$(BUILD)/nvcc/%.o: %.cc | $(BUILD)/cuda/ready-2
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS:-O3=-O1) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libbertft_cuda.so: $(CUDA_OBJ) $(BUILD)/sim/src/base/error.o
 	$(NVCC) -shared -o $@ $^ -Xcompiler -static-libstdc++,-static-libgcc -Xlinker --exclude-libs,ALL
