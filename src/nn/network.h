@@ -88,6 +88,10 @@ struct bft_session {
 bft_status bft_session_create_training(bft_error *err, bft_session **out, const bft_model *model, size_t batch_limit,
                                        size_t token_limit);
 
+/* The device memory that such a session would take. */
+bft_status bft_session_measure(bft_error *err, const bft_model *model, size_t batch_limit, size_t token_limit,
+                               size_t *bytes);
+
 /* True where the last layer computes the sequences' first rows alone: all that the head reads. */
 static inline bool bft_head_reads_first(bft_head head) {
     return head == BFT_HEAD_LINEAR || head == BFT_HEAD_POOLER;

@@ -159,7 +159,8 @@ static void plan_session(plan *p, bft_session *s) {
 
 /* ---- Making and freeing ---- */
 
-static bft_status allocate(bft_error *err, bft_session *s) {
+/* The host's arrays, of which the plan fills in one. */
+static bft_status prepare(bft_error *err, bft_session *s) {
     size_t batch = s->batch_limit, classes = larger(bft_model_classes(s->model), 1);
     s->zeros = calloc(batch + 1, sizeof *s->zeros);
     s->counting = calloc(batch + 1, sizeof *s->counting);
@@ -171,13 +172,40 @@ static bft_status allocate(bft_error *err, bft_session *s) {
     for (size_t i = 0; i <= batch; i++) {
         s->counting[i] = (uint32_t)i;
     }
-    plan measure = {0};
-    plan_session(&measure, s);
+    return BFT_OK;
+}
+
+static size_t measure(bft_session *s) {
+    plan dry = {0};
+    plan_session(&dry, s);
+    return dry.used;
+}
+
+static bft_status allocate(bft_error *err, bft_session *s) {
     const bft_backend *backend = &s->model->backend;
-    BFT_TRY(backend->ops->alloc(err, backend->device, measure.used, &s->block));
+    BFT_TRY(prepare(err, s));
+    BFT_TRY(backend->ops->alloc(err, backend->device, measure(s), &s->block));
     plan place = {.block = s->block};
     plan_session(&place, s);
     return BFT_OK;
+}
+
+static void free_host(bft_session *s) {
+    free(s->zeros);
+    free(s->counting);
+    free(s->host);
+    free(s->layers);
+}
+
+bft_status bft_session_measure(bft_error *err, const bft_model *model, size_t batch_limit, size_t token_limit,
+                               size_t *bytes) {
+    bft_session s = {.model = model, .batch_limit = batch_limit, .token_limit = token_limit, .training = true};
+    bft_status status = prepare(err, &s);
+    if (status == BFT_OK) {
+        *bytes = measure(&s);
+    }
+    free_host(&s);
+    return status;
 }
 
 static bft_status create(bft_error *err, bft_session **out, const bft_model *model, size_t batch_limit,
@@ -217,10 +245,7 @@ void bft_session_destroy(bft_session *s) {
     if (s->block != NULL) {
         s->model->backend.ops->free(s->model->backend.device, s->block);
     }
-    free(s->zeros);
-    free(s->counting);
-    free(s->host);
-    free(s->layers);
+    free_host(s);
     free(s);
 }
 

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/log.h"
+#include "train/advice.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -178,11 +179,14 @@ static bft_status open_steps(bft_error *err, bft_trainer *t) {
     size_t room = tokens > longest ? tokens : longest;
     size_t batch = smallest(t->sampler.batch_size, bft_dataset_size(t->train));
     BFT_TRY(bft_batch_create(err, &t->batch, batch, room, t->model->config.classes, vocabulary));
-    BFT_TRY(bft_session_create_training(err, &t->session, t->model, batch, room));
     size_t batch_words = smallest(tokens, words);
     size_t step_words = words / t->sampler.accumulate < batch_words ? words : batch_words * t->sampler.accumulate;
     BFT_TRY(bft_optimizer_create(err, &t->optimizer, t->model, t->config, (uint32_t)t->total, words, batch_words,
                                  step_words));
+    /* last, so that what is free then is what a batch may take */
+    if (bft_session_create_training(err, &t->session, t->model, batch, room) != BFT_OK) {
+        return bft_advise_batch(err, t->model, &t->sampler, longest);
+    }
     t->session->reader = bft_optimizer_reader(&t->optimizer);
     return BFT_OK;
 }
