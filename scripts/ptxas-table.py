@@ -144,10 +144,9 @@ def attention_forward(s, queries, dropout):
 
 
 def attention_backward(s, queries, dropout):
-    """Sums of dy y; then dq from three products of a tile, and dk and dv from four."""
+    """Sums of dy y, and dq from three products of a tile; then dk and dv from four."""
     c, pair = s.channels, 2 * queries * s.length * s.channels
-    return [Work(2 * queries * c, 2 * queries * c, 0, 1),
-            Work(3 * pair, 3 * queries * c + 2 * s.tokens * c, 0, 1, 1 + dropout),
+    return [Work(3 * pair + 2 * queries * c, 4 * queries * c + 2 * s.tokens * c, 0, 1, 1 + dropout),
             Work(4 * pair, 2 * queries * c + 4 * s.tokens * c, 0, 1, 1)]
 
 

@@ -52,15 +52,22 @@ template <typename T> __device__ __forceinline__ T from_float(float x) {
 /* Four values side by side, at an address that is a multiple of their size. */
 template <typename T> struct alignas(4 * sizeof(T)) four { T x, y, z, w; };
 
-template <typename T> __device__ __forceinline__ float4 load_four(const T *from) {
-    four<T> v = *reinterpret_cast<const four<T> *>(from);
+template <typename T> __device__ __forceinline__ float4 to_floats(four<T> v) {
     float4 x = {to_float(v.x), to_float(v.y), to_float(v.z), to_float(v.w)};
     return x;
 }
 
-template <typename T> __device__ __forceinline__ void store_four(T *to, float4 x) {
+template <typename T> __device__ __forceinline__ four<T> to_four(float4 x) {
     four<T> v = {from_float<T>(x.x), from_float<T>(x.y), from_float<T>(x.z), from_float<T>(x.w)};
-    *reinterpret_cast<four<T> *>(to) = v;
+    return v;
+}
+
+template <typename T> __device__ __forceinline__ float4 load_four(const T *from) {
+    return to_floats(*reinterpret_cast<const four<T> *>(from));
+}
+
+template <typename T> __device__ __forceinline__ void store_four(T *to, float4 x) {
+    *reinterpret_cast<four<T> *>(to) = to_four<T>(x);
 }
 
 #endif
