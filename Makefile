@@ -90,6 +90,33 @@ $(BUILD)/sim/%.o: %.c | flags
 $(BUILD)/libbertft_cudasim.so: $(SIM)
 	$(CXX) $(VARIANT_FLAGS) -shared -o $@ $^
 
+# Once more, with each access of the kernels to memory told to tests/cudasim/trace.cc by the compiler's hooks for ThreadSanitizer,
+# which therefore goes with no other sanitizer. So compiled, an access in the source stays one access.
+TRACED  := $(patsubst $(BUILD)/sim/%,$(BUILD)/traced/%,$(filter-out $(BUILD)/sim/src/%,$(SIM))) \
+           $(BUILD)/traced/tests/cudasim/trace.o $(filter $(BUILD)/sim/src/%,$(SIM))
+TRACECXX := $(filter-out $(VARIANT_FLAGS) $(CFLAGS),$(SIMCXX))
+
+$(BUILD)/traced/%.o: %.cu | flags
+	@mkdir -p $(@D)
+	$(TRACECXX) -O1 -g -fno-inline -fno-tree-sra -fno-thread-jumps -fsanitize=thread -x c++ -c -o $@ $<
+
+$(BUILD)/traced/%.o: %.cc | flags
+	@mkdir -p $(@D)
+	$(TRACECXX) -O2 -g -c -o $@ $<
+
+$(BUILD)/traced/libbertft_cudasim.so: $(TRACED)
+	$(CXX) -shared -Wl,-z,defs -o $@ $^
+
+$(BUILD)/traced/test_trace: $(patsubst %,$(BUILD)/traced/tests/cudasim/%.o,test_trace sim trace)
+	$(CXX) -o $@ $^
+
+$(BUILD)/traced/ops: $(BUILD)/tests/ops $(BUILD)/traced/libbertft_cudasim.so # a backend is looked for beside its program
+	cp $< $@
+
+cuda-trace: $(BUILD)/traced/ops ## count bank conflicts and uncoalesced accesses on the host shim, into docs/cuda.md (minutes)
+	BERTFT_SIM_TRACE=$(BUILD)/traced/accesses $(BUILD)/traced/ops --backend cudasim
+	python3 scripts/trace-table.py $(BUILD)/traced/accesses $(BUILD)/traced/libbertft_cudasim.so
+
 # All architectures that this nvcc knows from 7.5 up, and PTX of the last for those to come; CUDA_ARCH=sm_90 takes one.
 NVCC      ?= nvcc
 CUDA_ARCH ?= $(patsubst compute_%,sm_%,$(shell $(NVCC) --list-gpu-arch))
@@ -168,13 +195,14 @@ gpu-programs: $(GPU) ## the programs of scripts/gpu-check.sh, which need libc, t
 	@! readelf -d $(GPU) | grep NEEDED | grep -vE 'lib(c|m|dl|pthread|asan|ubsan)\.so|ld-linux'
 	@echo "need glibc $$(objdump -T $(GPU) | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1 | cut -d _ -f 2) or newer"
 
-tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so gpu-programs ## build the tests
+tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so $(BUILD)/traced/test_trace gpu-programs ## build the tests
 
 test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the host shim), end to end
 	@set -e; for test in $(UNIT); do $$test; done
 	$(BUILD)/tests/ops
 	$(BUILD)/tests/test_golden cudasim
 	BERTFT_SIM_ORDER=1 $(BUILD)/tests/ops --backend cudasim
+	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 
 wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2
@@ -208,7 +236,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda flags clean help tests test gpu-programs wide bench demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
