@@ -243,12 +243,15 @@ extern "C" {
     HOOK(unaligned_read##bytes, bytes, false)                                                                          \
     HOOK(unaligned_write##bytes, bytes, true)
 
+/* clang-format off */
 HOOKS(1)
 HOOKS(2)
 HOOKS(4)
-HOOKS(8) HOOKS(16)
+HOOKS(8)
+HOOKS(16)
+/* clang-format on */
 
-    void __tsan_read_range(void *at, size_t bytes);
+void __tsan_read_range(void *at, size_t bytes);
 void __tsan_write_range(void *at, size_t bytes);
 void __tsan_init(void);
 void __tsan_func_entry(void *caller);
