@@ -4,107 +4,191 @@
 
 #include <string.h>
 
-enum { TABLE_THREADS = 128 };
+enum { LIST_WARPS = 4, LIST_BLOCKS = 2048 };
 
+struct embed_tables { /* on the device */
+    const float *word, *positions, *types, *gamma, *beta;
+    const uint32_t *word_row, *position, *count;
+};
+
+/* ---- Kernels ---- */
+
+template <int WIDTH, typename T>
 __global__ void __launch_bounds__(ROW_THREADS)
-    embed_rows(const float *word, const uint32_t *word_row, const uint32_t *position, const float *positions,
-               const float *types, const float *gamma, const float *beta, float *y, size_t rows, size_t channels,
-               float eps, dropout_key key, float *normal, float *scale) {
+    embed_rows(embed_tables from, T *y, size_t rows, size_t channels, float eps, dropout_key key, norm_saved<T> saved) {
+    SHARED(float, shared);
     size_t row = warp_row();
     if (row >= rows) {
         return;
     }
-    size_t start = row * channels, lane = threadIdx.x % WARP_SIZE;
-    const float *w = word + word_row[row] * channels, *p = positions + position[row] * channels;
-    for (size_t c = lane; c < channels; c += WARP_SIZE) {
-        y[start + c] = w[c] + p[c] + (types != NULL ? types[c] : 0);
+    if (row >= *from.count) {
+        normalize_nothing<WIDTH>(row, channels, saved, y);
+        return;
     }
-    normalize_row(y + start, gamma, beta, channels, eps, normal != NULL ? normal + start : NULL,
-                  scale != NULL ? scale + row : NULL);
-    for (size_t c = lane; key.scale != 0 && c < channels; c += WARP_SIZE) {
-        y[start + c] *= dropout_in_row(key, row, (uint32_t)c);
-    }
-}
-
-__global__ void drop_rows(const float *dy, float *d, size_t rows, size_t channels, dropout_key key) {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < rows * channels) {
-        d[i] = dy[i] * dropout_in_row(key, i / channels, (uint32_t)(i % channels));
-    }
-}
-
-__global__ void __launch_bounds__(ROW_THREADS) embed_rows_backward(float *d, const float *gamma, const float *normal,
-                                                                   const float *scale, size_t rows, size_t channels) {
-    size_t row = warp_row();
-    if (row < rows) {
-        normalize_row_backward(d + row * channels, gamma, normal + row * channels, scale[row], channels);
-    }
-}
-
-/* Block i sums the rows tokens[start[i] .. start[i + 1]) of d into row target[i] of out; NULL target: row i, overwritten. */
-__global__ void sum_tokens(const float *d, const uint32_t *start, const uint32_t *tokens, const uint32_t *target,
-                           size_t channels, float *out) {
-    size_t i = blockIdx.x;
-    float *row = out + (target != NULL ? target[i] : i) * channels;
-    for (size_t c = threadIdx.x; c < channels; c += blockDim.x) {
-        float sum = 0;
-        for (uint32_t t = start[i]; t < start[i + 1]; t++) {
-            sum += d[tokens[t] * channels + c];
+    const float *word = from.word + from.word_row[row] * channels;
+    const float *position = from.positions + from.position[row] * channels;
+    float *sum = row_in(shared, channels);
+    for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
+        float w[WIDTH], p[WIDTH], t[WIDTH] = {};
+        load(word + c, w);
+        load(position + c, p);
+        if (from.types != NULL) {
+            load(from.types + c, t);
         }
-        row[c] = target != NULL ? row[c] + sum : sum;
+        for (int i = 0; i < WIDTH; i++) {
+            w[i] = w[i] + p[i] + t[i];
+        }
+        store(sum + c, w);
+    }
+    normalize_row<WIDTH>(sum, row, from.gamma, from.beta, channels, eps, key, saved, y);
+}
+
+/* d = the sum's gradient. */
+template <int WIDTH, typename T>
+__global__ void __launch_bounds__(ROW_THREADS)
+    embed_rows_backward(const T *dy, const float *gamma, norm_saved<T> saved, float *d, size_t rows, size_t channels,
+                        dropout_key key) {
+    SHARED(float, shared);
+    size_t row = warp_row(), start = row * channels;
+    if (row >= rows) {
+        return;
+    }
+    float *g = row_in(shared, channels), x[WIDTH];
+    norm_slope slope = slope_of_row<WIDTH>(dy, row, gamma, channels, key, saved, g);
+    for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
+        norm_gradient(g + c, saved.normal + start + c, slope, x);
+        store(d + start + c, x);
     }
 }
 
-/* Tokens by what they read: a counting sort into staged memory, and its images on the device. */
-struct token_lists {
-    size_t count;                          /* lists */
-    const uint32_t *start, *tokens, *what; /* (count + 1), (rows), (count) */
+struct token_lists { /* by what the tokens read; on the device */
+    const uint32_t *count, *start, *tokens;
 };
 
-static token_lists list_tokens(bft_device *device, const uint32_t *key, size_t rows, size_t keys) {
+/* Row i of out = , or += where `add`, the sum of the rows of d that list i names. Blocks (any, strips). */
+template <int WIDTH>
+__global__ void sum_tokens(const float *d, token_lists lists, size_t channels, bool add, float *out) {
+    SHARED(float, room);
+    size_t column = column_in<WIDTH>(blockIdx.y);
+    for (size_t i = blockIdx.x; i < *lists.count; i += gridDim.x) {
+        uint32_t last = column < channels ? lists.start[i + 1] : 0;
+        float sum[WIDTH] = {}, x[WIDTH];
+        for (uint32_t t = lists.start[i] + threadIdx.y; t < last; t += LIST_WARPS) {
+            load(d + lists.tokens[t] * channels + column, x);
+            for (int k = 0; k < WIDTH; k++) {
+                sum[k] += x[k];
+            }
+        }
+        sum_warps(sum, room);
+        if (threadIdx.y == 0 && column < channels) {
+            float before[WIDTH] = {};
+            if (add) {
+                load(out + i * channels + column, before);
+            }
+            for (int k = 0; k < WIDTH; k++) {
+                sum[k] += before[k];
+            }
+            store(out + i * channels + column, sum);
+        }
+        __syncthreads(); /* before `room` is written again */
+    }
+}
+
+/* ---- Starting them ---- */
+
+template <int WIDTH, typename T>
+static void start_forward(bft_device *device, const bft_embed *op, const dropout_key &key) {
+    embed_tables from = {};
+    from.word = static_cast<const float *>(op->word);
+    from.positions = static_cast<const float *>(op->position_table);
+    from.types = static_cast<const float *>(op->type_table);
+    from.gamma = static_cast<const float *>(op->gamma);
+    from.beta = static_cast<const float *>(op->beta);
+    from.word_row = mirror_rows(device, op->word_row, op->rows);
+    from.position = mirror_rows(device, op->position, op->rows);
+    from.count = mirror_value(device, static_cast<uint32_t>(op->rows));
+    if (!healthy(device)) {
+        return;
+    }
+    size_t rows = bft_padded(op->rows);
+    unsigned warps = norm_warps(op->channels);
+    LAUNCH(device, (embed_rows<WIDTH, T>), blocks_for(rows, warps), warps * WARP_SIZE, norm_shared_bytes(op->channels),
+           from, static_cast<T *>(op->y), rows, op->channels, op->eps, key, norm_saved_in<T>(op->saved, rows));
+}
+
+template <int WIDTH, typename T>
+static void start_backward(bft_device *device, const bft_embed *op, const dropout_key &key, float *d) {
+    size_t rows = bft_padded(op->rows);
+    unsigned warps = norm_warps(op->channels);
+    LAUNCH(device, (embed_rows_backward<WIDTH, T>), blocks_for(rows, warps), warps * WARP_SIZE,
+           norm_shared_bytes(op->channels), static_cast<const T *>(op->dy), static_cast<const float *>(op->gamma),
+           norm_saved_in<T>(op->saved, rows), d, rows, op->channels, key);
+}
+
+template <int WIDTH>
+static void start_tokens(bft_device *device, const float *d, const token_lists &lists, size_t most, size_t channels,
+                         bool add, float *out) {
+    unsigned blocks = most < LIST_BLOCKS ? static_cast<unsigned>(most) : static_cast<unsigned>(LIST_BLOCKS);
+    LAUNCH(device, sum_tokens<WIDTH>, dim3(blocks, strips_of(channels, WIDTH)), dim3(WARP_SIZE, LIST_WARPS),
+           strip_bytes(WIDTH, LIST_WARPS), d, lists, channels, add, out);
+}
+
+/* ---- The op ---- */
+
+template <typename T> void bft_cuda<T>::embed_memory(const bft_embed *op, bft_memory *out) {
+    size_t rows = bft_padded(op->rows);
+    out->saved = norm_saved_bytes<T>(rows, op->channels);
+    out->scratch = (rows * op->channels + 2 * column_scratch(rows, op->channels)) * sizeof(float);
+}
+
+template <typename T> void bft_cuda<T>::embed_forward(bft_device *device, const bft_embed *op) {
+    dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
+    if (op->rows == 0 || !healthy(device)) {
+        return;
+    }
+    by_four(op->channels, {op->word, op->position_table, op->type_table, op->gamma, op->beta, op->y, op->saved})
+        ? start_forward<4, T>(device, op, key)
+        : start_forward<1, T>(device, op, key);
+}
+
+/* Tokens by what they read, below `keys`: a counting sort into staged memory. There may be `most` lists. */
+static token_lists list_tokens(bft_device *device, const uint32_t *key, size_t rows, size_t keys, size_t most) {
     token_lists lists = {};
-    uint32_t *start = static_cast<uint32_t *>(bft_stage_take(device, (keys + 2) * sizeof *start));
-    uint32_t *tokens = static_cast<uint32_t *>(bft_stage_take(device, (rows + 1) * sizeof *tokens));
-    uint32_t *what = static_cast<uint32_t *>(bft_stage_take(device, (keys + 1) * sizeof *what));
-    if (start == NULL || tokens == NULL || what == NULL) {
+    size_t start_bytes = (most + 2) * sizeof(uint32_t), token_bytes = bft_padded(rows) * sizeof(uint32_t);
+    uint32_t *start = static_cast<uint32_t *>(bft_stage_take(device, start_bytes));
+    uint32_t *tokens = static_cast<uint32_t *>(bft_stage_take(device, token_bytes));
+    if (start == NULL || tokens == NULL) {
         return lists;
     }
-    memset(start, 0, (keys + 2) * sizeof *start);
+    memset(start, 0, start_bytes);
+    memset(tokens, 0, token_bytes);
     for (size_t r = 0; r < rows; r++) {
         start[key[r] + 2]++;
     }
     for (size_t k = 0; k < keys; k++) {
         start[k + 2] += start[k + 1];
-        what[k] = (uint32_t)k;
     }
     for (size_t r = 0; r < rows; r++) {
         tokens[start[key[r] + 1]++] = (uint32_t)r;
     }
-    lists.count = keys;
-    lists.start = static_cast<const uint32_t *>(bft_stage_send(device, start, (keys + 2) * sizeof *start));
-    lists.tokens = static_cast<const uint32_t *>(bft_stage_send(device, tokens, (rows + 1) * sizeof *tokens));
-    lists.what = static_cast<const uint32_t *>(bft_stage_send(device, what, (keys + 1) * sizeof *what));
+    lists.start = static_cast<const uint32_t *>(bft_stage_send(device, start, start_bytes));
+    lists.tokens = static_cast<const uint32_t *>(bft_stage_send(device, tokens, token_bytes));
+    lists.count = mirror_value(device, static_cast<uint32_t>(keys));
     return lists;
 }
 
-template <typename T> void bft_cuda<T>::embed_memory(const bft_embed *op, bft_memory *out) {
-    out->saved = norm_saved_floats(op->rows, op->channels) * sizeof(float);
-    out->scratch = (op->rows * op->channels + column_scratch(op->rows, op->channels)) * sizeof(float);
-}
-
-template <typename T> void bft_cuda<T>::embed_forward(bft_device *device, const bft_embed *op) {
-    const uint32_t *word_row = mirror_rows(device, op->word_row, op->rows),
-                   *position = mirror_rows(device, op->position, op->rows);
-    dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
-    float *normal = static_cast<float *>(op->saved);
-    if (op->rows == 0 || !healthy(device)) {
+static void table_backward(bft_device *device, const bft_embed *op, const float *d, const uint32_t *key, size_t keys,
+                           bool add, void *gradient) {
+    float *out = static_cast<float *>(gradient);
+    size_t most = bft_padded(keys > op->rows ? keys : op->rows); /* keys that no token reads may come on top */
+    if (out == NULL || !healthy(device)) {
         return;
     }
-    LAUNCH(device, embed_rows, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, static_cast<const float *>(op->word),
-           word_row, position, static_cast<const float *>(op->position_table),
-           static_cast<const float *>(op->type_table), static_cast<const float *>(op->gamma),
-           static_cast<const float *>(op->beta), static_cast<float *>(op->y), op->rows, op->channels, op->eps, key,
-           normal, normal != NULL ? normal + op->rows * op->channels : NULL);
+    token_lists lists = list_tokens(device, key, op->rows, keys, most);
+    if (healthy(device)) {
+        by_four(op->channels, {d, out}) ? start_tokens<4>(device, d, lists, most, op->channels, add, out)
+                                        : start_tokens<1>(device, d, lists, most, op->channels, add, out);
+    }
 }
 
 static size_t positions_in(const bft_embed *op) {
@@ -115,34 +199,25 @@ static size_t positions_in(const bft_embed *op) {
     return count;
 }
 
-static void tables_backward(bft_device *device, const bft_embed *op, const float *d, float *partial) {
-    if (op->dword != NULL && op->words > 0) {
-        token_lists words = list_tokens(device, op->word_row, op->rows, op->words);
-        LAUNCH(device, sum_tokens, dim3((unsigned)words.count), TABLE_THREADS, 0, d, words.start, words.tokens,
-               static_cast<const uint32_t *>(NULL), op->channels, static_cast<float *>(op->dword));
-    }
-    if (op->dposition_table != NULL && healthy(device)) {
-        token_lists positions = list_tokens(device, op->position, op->rows, positions_in(op));
-        LAUNCH(device, sum_tokens, dim3((unsigned)positions.count), TABLE_THREADS, 0, d, positions.start,
-               positions.tokens, positions.what, op->channels, static_cast<float *>(op->dposition_table));
-    }
-    bft_column_sums(device, d, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dtype_table));
-}
-
 template <typename T> void bft_cuda<T>::embed_backward(bft_device *device, const bft_embed *op) {
-    float *d = static_cast<float *>(op->scratch), *partial = d + op->rows * op->channels;
-    const float *normal = static_cast<const float *>(op->saved);
+    size_t rows = bft_padded(op->rows);
+    float *d = static_cast<float *>(op->scratch), *partial = d + rows * op->channels;
+    const T *normal = norm_saved_in<T>(op->saved, rows).normal;
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
     if (op->rows == 0 || !healthy(device)) {
         return;
     }
-    LAUNCH(device, drop_rows, blocks_for(op->rows * op->channels, TABLE_THREADS), TABLE_THREADS, 0,
-           static_cast<const float *>(op->dy), d, op->rows, op->channels, key);
-    bft_column_sums(device, d, normal, op->rows, op->channels, partial, static_cast<float *>(op->dgamma));
-    bft_column_sums(device, d, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dbeta));
-    LAUNCH(device, embed_rows_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, d,
-           static_cast<const float *>(op->gamma), normal, normal + op->rows * op->channels, op->rows, op->channels);
-    tables_backward(device, op, d, partial);
+    bft_norm_column_sums(device, static_cast<const T *>(op->dy), normal, key, rows, op->channels, partial,
+                         static_cast<float *>(op->dgamma), static_cast<float *>(op->dbeta));
+    if (op->dword == NULL && op->dposition_table == NULL && op->dtype_table == NULL) {
+        return;
+    }
+    by_four(op->channels, {op->dy, op->gamma, op->saved, d}) ? start_backward<4, T>(device, op, key, d)
+                                                             : start_backward<1, T>(device, op, key, d);
+    table_backward(device, op, d, op->word_row, op->words, false, op->dword);
+    table_backward(device, op, d, op->position, positions_in(op), true, op->dposition_table);
+    bft_column_sums(device, static_cast<const float *>(d), rows, op->channels, partial,
+                    static_cast<float *>(op->dtype_table));
 }
 
 FOR_ALL_VALUES(embed_memory, const bft_embed *op, bft_memory *out)

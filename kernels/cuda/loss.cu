@@ -1,14 +1,16 @@
 /* loss.cu: the three losses and their gradients, a thread a sample, in double: K is small. */
 #include "kernels/cuda/device.cuh"
 
-enum { LOSS_THREADS = 64 };
+enum { LOSS_THREADS = 64, TOTAL_THREADS = 256 };
 
 struct loss_view { /* what a kernel needs of bft_loss, on the device */
     bft_loss_kind kind;
-    size_t batch, classes;
+    size_t rows, classes;  /* padded B, K */
+    const uint32_t *batch; /* B itself */
     const float *logits, *targets, *weight;
     const uint32_t *target;
-    double smoothing, normalizer;
+    double smoothing;
+    const double *normalizer;
     double *loss;
     float *dlogits;
 };
@@ -19,7 +21,7 @@ __device__ __forceinline__ double weight_of(const loss_view &v, size_t k) {
 
 __device__ __forceinline__ void put_gradient(const loss_view &v, size_t at, double gradient) {
     if (v.dlogits != NULL) {
-        v.dlogits[at] = (float)(gradient / v.normalizer);
+        v.dlogits[at] = (float)(gradient / *v.normalizer);
     }
 }
 
@@ -73,37 +75,64 @@ __device__ __forceinline__ double squared(const loss_view &v, size_t b) {
 
 __global__ void losses(loss_view v) {
     size_t b = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (b < v.batch) {
+    if (b < *v.batch) {
         double loss = v.kind == BFT_CROSS_ENTROPY ? cross_entropy(v, b)
                       : v.kind == BFT_BINARY      ? binary(v, b)
                                                   : squared(v, b);
-        v.loss[b] = loss / v.normalizer;
+        v.loss[b] = loss / *v.normalizer;
+        return;
+    }
+    for (size_t k = 0; b < v.rows && k < v.classes; k++) {
+        put_gradient(v, b * v.classes + k, 0);
     }
 }
 
-/* From the first to the last. */
-__global__ void add_losses(const double *loss, double *total, size_t batch) {
-    for (size_t b = 0; b < batch; b++) {
-        *total += loss[b];
+/* From the first to the last; all threads fetch, one adds. */
+__global__ void add_losses(const double *loss, double *total, const uint32_t *batch) {
+    SHARED(double, some); /* (TOTAL_THREADS) */
+    double sum = *total;
+    for (size_t first = 0; first < *batch; first += TOTAL_THREADS) {
+        size_t left = *batch - first;
+        if (threadIdx.x < left) {
+            some[threadIdx.x] = loss[first + threadIdx.x];
+        }
+        __syncthreads();
+        for (size_t i = 0; threadIdx.x == 0 && i < TOTAL_THREADS && i < left; i++) {
+            sum += some[i];
+        }
+        __syncthreads();
     }
+    if (threadIdx.x == 0) {
+        *total = sum;
+    }
+}
+
+/* An array of K numbers a sample, with room for the padded batch. */
+static const float *mirror_targets(bft_device *device, const bft_loss *op) {
+    size_t row = op->classes * sizeof(float);
+    return static_cast<const float *>(
+        bft_mirror_bytes(device, op->targets, op->batch * row, bft_padded(op->batch) * row));
 }
 
 void bft_cuda_loss(bft_device *device, const bft_loss *op) {
     loss_view v = {};
     v.kind = op->kind;
-    v.batch = op->batch;
+    v.rows = bft_padded(op->batch);
     v.classes = op->classes;
+    v.batch = mirror_value(device, static_cast<uint32_t>(op->batch));
     v.logits = static_cast<const float *>(op->logits);
     v.target = op->kind == BFT_CROSS_ENTROPY ? mirror_rows(device, op->target, op->batch) : NULL;
-    v.targets = op->kind == BFT_CROSS_ENTROPY ? NULL : mirror_rows(device, op->targets, op->batch * op->classes);
-    v.weight = mirror_rows(device, op->weight, op->classes);
+    v.targets = op->kind == BFT_CROSS_ENTROPY ? NULL : mirror_targets(device, op);
+    v.weight = static_cast<const float *>(
+        bft_mirror_bytes(device, op->weight, op->classes * sizeof(float), op->classes * sizeof(float)));
     v.smoothing = op->smoothing;
-    v.normalizer = op->normalizer;
+    v.normalizer = mirror_value(device, op->normalizer);
     v.loss = op->loss;
     v.dlogits = static_cast<float *>(op->dlogits);
     if (op->batch == 0 || !healthy(device)) {
         return;
     }
-    LAUNCH(device, losses, blocks_for(op->batch, LOSS_THREADS), LOSS_THREADS, 0, v);
-    LAUNCH(device, add_losses, dim3(1), 1, 0, static_cast<const double *>(op->loss), op->total, op->batch);
+    LAUNCH(device, losses, blocks_for(v.rows, LOSS_THREADS), LOSS_THREADS, 0, v);
+    LAUNCH(device, add_losses, dim3(1), TOTAL_THREADS, TOTAL_THREADS * sizeof(double),
+           static_cast<const double *>(op->loss), op->total, v.batch);
 }

@@ -1,71 +1,109 @@
 /* residual_norm.cu: LayerNorm(dropout(x) + residual), a warp a row. */
 #include "kernels/cuda/norm_rows.cuh"
 
+template <int WIDTH, typename T>
 __global__ void __launch_bounds__(ROW_THREADS)
-    residual_norm_rows(const float *x, const float *residual, const float *gamma, const float *beta, float *y,
-                       size_t rows, size_t channels, float eps, dropout_key key, float *normal, float *scale) {
-    size_t row = warp_row();
+    residual_norm_rows(const T *x, const T *residual, const float *gamma, const float *beta, T *y,
+                       const uint32_t *count, size_t rows, size_t channels, float eps, dropout_key key,
+                       norm_saved<T> saved) {
+    SHARED(float, shared);
+    size_t row = warp_row(), start = row * channels;
     if (row >= rows) {
         return;
     }
-    size_t start = row * channels;
-    for (size_t c = threadIdx.x % WARP_SIZE; c < channels; c += WARP_SIZE) {
-        y[start + c] = x[start + c] * dropout_in_row(key, row, (uint32_t)c) + residual[start + c];
+    if (row >= *count) {
+        normalize_nothing<WIDTH>(row, channels, saved, y);
+        return;
     }
-    normalize_row(y + start, gamma, beta, channels, eps, normal != NULL ? normal + start : NULL,
-                  scale != NULL ? scale + row : NULL);
+    float *sum = row_in(shared, channels);
+    for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
+        float a[WIDTH], b[WIDTH];
+        load(x + start + c, a);
+        load(residual + start + c, b);
+        drop(key, row, c, a);
+        for (int i = 0; i < WIDTH; i++) {
+            a[i] += b[i];
+        }
+        store(sum + c, a);
+    }
+    dropout_key none = {};
+    normalize_row<WIDTH>(sum, row, gamma, beta, channels, eps, none, saved, y);
 }
 
-/* dresidual = the sum's gradient, dx = the same through dropout. `d` may be dy's memory. */
+/* dresidual = the sum's gradient, dx = the same through dropout. dresidual may be dy's memory, or dx's. */
+template <int WIDTH, typename T>
 __global__ void __launch_bounds__(ROW_THREADS)
-    residual_norm_rows_backward(const float *dy, const float *gamma, const float *normal, const float *scale, float *d,
-                                float *dx, float *dresidual, size_t rows, size_t channels, dropout_key key) {
-    size_t row = warp_row();
+    residual_norm_rows_backward(const T *dy, const float *gamma, norm_saved<T> saved, T *dx, T *dresidual, size_t rows,
+                                size_t channels, dropout_key key) {
+    SHARED(float, shared);
+    size_t row = warp_row(), start = row * channels;
     if (row >= rows) {
         return;
     }
-    size_t start = row * channels, lane = threadIdx.x % WARP_SIZE;
-    for (size_t c = lane; c < channels; c += WARP_SIZE) {
-        d[start + c] = dy[start + c];
-    }
-    normalize_row_backward(d + start, gamma, normal + start, scale[row], channels);
-    for (size_t c = lane; c < channels; c += WARP_SIZE) {
-        float sum = d[start + c];
-        dx[start + c] = sum * dropout_in_row(key, row, (uint32_t)c);
-        dresidual[start + c] = sum;
+    float *g = row_in(shared, channels), d[WIDTH];
+    dropout_key none = {};
+    norm_slope slope = slope_of_row<WIDTH>(dy, row, gamma, channels, none, saved, g);
+    for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
+        norm_gradient(g + c, saved.normal + start + c, slope, d);
+        store(dresidual + start + c, d);
+        drop(key, row, c, d);
+        store(dx + start + c, d);
     }
 }
+
+/* ---- Starting them ---- */
+
+template <int WIDTH, typename T>
+static void start_forward(bft_device *device, const bft_residual_norm *op, const dropout_key &key) {
+    size_t rows = bft_padded(op->rows);
+    unsigned warps = norm_warps(op->channels);
+    LAUNCH(device, (residual_norm_rows<WIDTH, T>), blocks_for(rows, warps), warps * WARP_SIZE,
+           norm_shared_bytes(op->channels), static_cast<const T *>(op->x), static_cast<const T *>(op->residual),
+           static_cast<const float *>(op->gamma), static_cast<const float *>(op->beta), static_cast<T *>(op->y),
+           mirror_value(device, static_cast<uint32_t>(op->rows)), rows, op->channels, op->eps, key,
+           norm_saved_in<T>(op->saved, rows));
+}
+
+template <int WIDTH, typename T>
+static void start_backward(bft_device *device, const bft_residual_norm *op, const dropout_key &key) {
+    size_t rows = bft_padded(op->rows);
+    unsigned warps = norm_warps(op->channels);
+    LAUNCH(device, (residual_norm_rows_backward<WIDTH, T>), blocks_for(rows, warps), warps * WARP_SIZE,
+           norm_shared_bytes(op->channels), static_cast<const T *>(op->dy), static_cast<const float *>(op->gamma),
+           norm_saved_in<T>(op->saved, rows), static_cast<T *>(op->dx), static_cast<T *>(op->dresidual), rows,
+           op->channels, key);
+}
+
+/* ---- The op ---- */
 
 template <typename T> void bft_cuda<T>::residual_norm_memory(const bft_residual_norm *op, bft_memory *out) {
-    out->saved = norm_saved_floats(op->rows, op->channels) * sizeof(float);
-    out->scratch = (op->rows * op->channels + column_scratch(op->rows, op->channels)) * sizeof(float);
+    size_t rows = bft_padded(op->rows);
+    out->saved = norm_saved_bytes<T>(rows, op->channels);
+    out->scratch = 2 * column_scratch(rows, op->channels) * sizeof(float);
 }
 
 template <typename T> void bft_cuda<T>::residual_norm_forward(bft_device *device, const bft_residual_norm *op) {
-    float *normal = static_cast<float *>(op->saved);
-    float *scale = normal != NULL ? normal + op->rows * op->channels : NULL;
     dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
     if (op->rows == 0 || !healthy(device)) {
         return;
     }
-    LAUNCH(device, residual_norm_rows, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0,
-           static_cast<const float *>(op->x), static_cast<const float *>(op->residual),
-           static_cast<const float *>(op->gamma), static_cast<const float *>(op->beta), static_cast<float *>(op->y),
-           op->rows, op->channels, op->eps, key, normal, scale);
+    by_four(op->channels, {op->x, op->residual, op->gamma, op->beta, op->y, op->saved})
+        ? start_forward<4, T>(device, op, key)
+        : start_forward<1, T>(device, op, key);
 }
 
 template <typename T> void bft_cuda<T>::residual_norm_backward(bft_device *device, const bft_residual_norm *op) {
-    const float *dy = static_cast<const float *>(op->dy), *normal = static_cast<const float *>(op->saved);
-    float *d = static_cast<float *>(op->scratch), *partial = d + op->rows * op->channels;
-    dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true);
+    const T *normal = norm_saved_in<T>(op->saved, bft_padded(op->rows)).normal;
+    dropout_key key = bft_dropout_key(device, &op->dropout, op->rows, true), none = {};
     if (op->rows == 0 || !healthy(device)) {
         return;
     }
-    bft_column_sums(device, dy, normal, op->rows, op->channels, partial, static_cast<float *>(op->dgamma));
-    bft_column_sums(device, dy, NULL, op->rows, op->channels, partial, static_cast<float *>(op->dbeta));
-    LAUNCH(device, residual_norm_rows_backward, blocks_for(op->rows, ROW_WARPS), ROW_THREADS, 0, dy,
-           static_cast<const float *>(op->gamma), normal, normal + op->rows * op->channels, d,
-           static_cast<float *>(op->dx), static_cast<float *>(op->dresidual), op->rows, op->channels, key);
+    bft_norm_column_sums(device, static_cast<const T *>(op->dy), normal, none, bft_padded(op->rows), op->channels,
+                         static_cast<float *>(op->scratch), static_cast<float *>(op->dgamma),
+                         static_cast<float *>(op->dbeta));
+    by_four(op->channels, {op->dy, op->gamma, op->saved, op->dx, op->dresidual})
+        ? start_backward<4, T>(device, op, key)
+        : start_backward<1, T>(device, op, key);
 }
 
 FOR_ALL_VALUES(residual_norm_memory, const bft_residual_norm *op, bft_memory *out)
