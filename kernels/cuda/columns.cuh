@@ -1,5 +1,5 @@
-/* columns.cuh: sums over the rows of a matrix, in an order that the number of rows alone decides: rows in chunks of a fixed size, then the
- * chunks. For biases, gamma and beta, and the type table. `rows` are padded ones: the tail must be zero. */
+/* columns.cuh: sums over the rows of a matrix, in an order that the number of rows alone decides: rows in chunks of a fixed
+ * size, then the chunks. For biases, gamma and beta, and the type table. `rows` are padded ones: the tail must be zero. */
 #ifndef BFT_KERNELS_CUDA_COLUMNS_CUH
 #define BFT_KERNELS_CUDA_COLUMNS_CUH
 
@@ -20,7 +20,8 @@ static inline size_t column_scratch(size_t rows, size_t columns) {
 template <typename A>
 void bft_column_sums(bft_device *device, const A *a, size_t rows, size_t columns, float *scratch, float *out);
 
-/* Of LayerNorm, with d = dy through dropout: dgamma += sum over rows of d normal, dbeta += of d. Scratch for two sums. */
+/* Of LayerNorm, with d = dy through dropout: dgamma += sum over rows of d normal, dbeta += of d; either may be NULL.
+ * Scratch for two sums. */
 template <typename T>
 void bft_norm_column_sums(bft_device *device, const T *dy, const T *normal, const dropout_key &key, size_t rows,
                           size_t columns, float *scratch, float *dgamma, float *dbeta);

@@ -1,4 +1,4 @@
-/* mean.cu: the mean of each sequence's rows: blocks (sequences, strips of columns), whose warps share the sequence's rows. */
+/* mean.cu: the mean of each sequence's rows: a block a sequence and a strip of columns, its warps share the rows. */
 #include "kernels/cuda/wide.cuh"
 
 enum { MEAN_WARPS = 8 };

@@ -1,5 +1,6 @@
-/* wide.cuh: rows read and written WIDTH values at a time, 4 where the length of a row and its address allow it, else 1; and sums over the
- * warps of a block. Blocks that sum are of (WARP_SIZE, any) threads: a warp takes WARP_SIZE * WIDTH columns, its block a strip. */
+/* wide.cuh: rows read and written WIDTH values at a time, 4 where the length of a row and its address allow it, else 1; and
+ * sums over the warps of a block. Blocks that sum are of (WARP_SIZE, any) threads: their warps share a strip of columns,
+ * WARP_SIZE * WIDTH of them. */
 #ifndef BFT_KERNELS_CUDA_WIDE_CUH
 #define BFT_KERNELS_CUDA_WIDE_CUH
 
@@ -46,7 +47,7 @@ template <int WIDTH> __device__ __forceinline__ size_t column_in(unsigned strip)
     return ((size_t)strip * WARP_SIZE + threadIdx.x) * WIDTH;
 }
 
-/* The block's warps' x added up, from the first warp to the last, into the first one's. `room` is shared: strip_bytes. */
+/* The block's warps' x added up, from the first warp to the last, into the first one's. `room`: strip_bytes, shared. */
 template <int WIDTH> __device__ __forceinline__ void sum_warps(float (&x)[WIDTH], float *room) {
     store(room + (threadIdx.y * WARP_SIZE + threadIdx.x) * WIDTH, x);
     __syncthreads();
