@@ -1,5 +1,5 @@
-/* columns.cu: two passes: each chunk of rows, then over the chunks. In both a block is COLUMN_WARPS warps over one strip of
- * columns; each takes every COLUMN_WARPS-th row, or chunk. */
+/* columns.cu: two passes: each chunk of rows, then over the chunks. In both a block is COLUMN_WARPS warps over one
+ * strip of columns; each takes every COLUMN_WARPS-th row, or chunk. */
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/wide.cuh"
 

@@ -1,5 +1,6 @@
-/* columns.cuh: sums over the rows of a matrix, in an order that the number of rows alone decides: rows in chunks of a fixed
- * size, then the chunks. For biases, gamma and beta, and the type table. `rows` are padded ones: the tail must be zero. */
+/* columns.cuh: sums over the rows of a matrix, in an order that the number of rows alone decides: rows in chunks of
+ * a fixed size, then the chunks. For biases, gamma and beta, and the type table. `rows` are padded ones: the tail
+ * must be zero. */
 #ifndef BFT_KERNELS_CUDA_COLUMNS_CUH
 #define BFT_KERNELS_CUDA_COLUMNS_CUH
 

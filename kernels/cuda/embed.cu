@@ -1,5 +1,5 @@
-/* embed.cu: word + position + type, LayerNorm, dropout. The backward gathers: for each row of a table the host lists the
- * tokens that read it, so that nothing is added atomically and the order of each sum is the tokens'. */
+/* embed.cu: word + position + type, LayerNorm, dropout. The backward gathers: for each row of a table the host lists
+ * the tokens that read it, so that nothing is added atomically and the order of each sum is the tokens'. */
 #include "kernels/cuda/norm_rows.cuh"
 
 #include <string.h>

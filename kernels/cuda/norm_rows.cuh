@@ -1,5 +1,5 @@
-/* norm_rows.cuh: LayerNorm of one row by one warp, for embed and residual_norm. A row's floats lie in shared memory, where
- * each lane reads only what it wrote: so no barrier is needed, and values are rounded on their way out only. */
+/* norm_rows.cuh: LayerNorm of one row by one warp, for embed and residual_norm. A row's floats lie in shared memory,
+ * where each lane reads only what it wrote: so no barrier is needed, and values are rounded on their way out only. */
 #ifndef BFT_KERNELS_CUDA_NORM_ROWS_CUH
 #define BFT_KERNELS_CUDA_NORM_ROWS_CUH
 

@@ -1,6 +1,6 @@
-/* wide.cuh: rows read and written WIDTH values at a time, 4 where the length of a row and its address allow it, else 1; and
- * sums over the warps of a block. Blocks that sum are of (WARP_SIZE, any) threads: their warps share a strip of columns,
- * WARP_SIZE * WIDTH of them. */
+/* wide.cuh: rows read and written WIDTH values at a time, 4 where the length of a row and its address allow it, else
+ * 1; and sums over the warps of a block. Blocks that sum are of (WARP_SIZE, any) threads: their warps share a strip
+ * of columns, WARP_SIZE * WIDTH of them. */
 #ifndef BFT_KERNELS_CUDA_WIDE_CUH
 #define BFT_KERNELS_CUDA_WIDE_CUH
 
