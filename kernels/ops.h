@@ -110,8 +110,8 @@ typedef struct bft_linear {
     bft_activation activation;
     const void *x;      /* (rows, in) */
     const void *weight; /* (out, in) */
-    const void *bias;   /* (out) or NULL */
-    bool real_y;        /* y and dy are reals: logits */
+    const void *bias;   /* (out) or NULL; a backend may round it, or the sum before it, to a value, but where real_y */
+    bool real_y;        /* y and dy are reals: logits; `saved` depends on it */
     void *y;            /* (rows, out) = */
     void *saved, *scratch;
     /* backward */

@@ -5,10 +5,15 @@
 
 enum { ROWS_THREADS = 128 };
 
+struct rows_step { /* what differs from step to step */
+    uint32_t rows, replayed, now;
+};
+
 struct rows_view {
     const uint32_t *slot, *last; /* (U) */
     const bft_adamw_step *history;
-    uint32_t replayed, now, gap;
+    const rows_step *step;
+    uint32_t gap;
     adamw_betas betas;
     double beta1, beta2;
     const bft_norm_result *norm;
@@ -41,19 +46,20 @@ __device__ __forceinline__ void replay(const rows_view &view, uint32_t from, uin
 
 __global__ void adamw_rows(rows_view view) {
     size_t row = blockIdx.x;
+    rows_step step = *view.step;
+    if (row >= step.rows || (view.grad != NULL && view.norm->failed != 0)) {
+        return;
+    }
     bool untrained = view.slot[row] == BFT_NO_SLOT; /* lies in the copy */
     size_t start = untrained ? 0 : view.slot[row] * view.channels;
     uint32_t last = view.last[row];
-    if (view.grad != NULL && view.norm->failed != 0) {
-        return;
-    }
     for (size_t c = threadIdx.x; c < view.channels; c += blockDim.x) {
         size_t in_row = row * view.channels + c;
         float p = untrained ? view.copy[in_row] : view.p[start + c];
         float m = untrained ? 0 : view.m[start + c], v = untrained ? 0 : view.v[start + c];
-        replay(view, last, view.replayed, &p, &m, &v);
+        replay(view, last, step.replayed, &p, &m, &v);
         if (view.grad != NULL) {
-            adamw_element(view.betas, scalars_of(&view.history[view.now], true),
+            adamw_element(view.betas, scalars_of(&view.history[step.now], true),
                           (float)view.norm->scale * view.grad[in_row], &p, &m, &v);
         }
         if (view.copy != NULL) {
@@ -74,8 +80,8 @@ void bft_cuda_adamw_rows(bft_device *device, const bft_adamw_rows *op) {
     view.slot = mirror_rows(device, op->slot, op->rows);
     view.last = mirror_rows(device, op->last, op->rows);
     view.history = op->history;
-    view.replayed = op->grad == NULL ? op->now : op->now - 1;
-    view.now = op->now;
+    rows_step step = {static_cast<uint32_t>(op->rows), op->grad == NULL ? op->now : op->now - 1, op->now};
+    view.step = mirror_value(device, step);
     view.gap = bft_adamw_gap(op->beta1);
     view.betas = betas_of(op->beta1, op->beta2, op->eps);
     view.beta1 = op->beta1;
@@ -88,6 +94,6 @@ void bft_cuda_adamw_rows(bft_device *device, const bft_adamw_rows *op) {
     view.copy = static_cast<float *>(op->copy);
     view.grad = static_cast<const float *>(op->grad);
     if (healthy(device)) {
-        LAUNCH(device, adamw_rows, dim3((unsigned)op->rows), ROWS_THREADS, 0, view);
+        LAUNCH(device, adamw_rows, dim3((unsigned)bft_padded(op->rows)), ROWS_THREADS, 0, view);
     }
 }

@@ -3,8 +3,8 @@
  * A block's work is a tile of a list that the host makes: rows of a sequence that it owns, and the rows on the other side that
  * they meet (attention_tile.cuh). The rows behind the last are one more sequence, which meets nothing: what is written there
  * is 0. Saved is the log-sum-exp of each query's scores, from which the backward computes the probabilities again. */
+#include "kernels/cuda/attention_cudnn.cuh"
 #include "kernels/cuda/attention_tile.cuh"
-#include "kernels/cuda/device.cuh"
 
 #include <algorithm>
 #include <math.h>
@@ -347,6 +347,9 @@ template <typename T> void bft_cuda<T>::attention_memory(const bft_attention *op
 }
 
 template <typename T> void bft_cuda<T>::attention_forward(bft_device *device, const bft_attention *op) {
+    if (bft_attention_engine_forward(device->attention, device, op)) {
+        return;
+    }
     auto by_size = op->head_size <= 32   ? forward<T, 32>
                    : op->head_size <= 64 ? forward<T, 64>
                                          : forward<T, LARGEST_HEAD>;
@@ -354,6 +357,9 @@ template <typename T> void bft_cuda<T>::attention_forward(bft_device *device, co
 }
 
 template <typename T> void bft_cuda<T>::attention_backward(bft_device *device, const bft_attention *op) {
+    if (bft_attention_engine_backward(device->attention, device, op)) {
+        return;
+    }
     auto by_size = op->head_size <= 32   ? backward<T, 32>
                    : op->head_size <= 64 ? backward<T, 64>
                                          : backward<T, LARGEST_HEAD>;

@@ -7,21 +7,32 @@
 extern "C" {
 #include "kernels/ops.h"
 }
+#include "kernels/cuda/queue.cuh"
 #include "kernels/cuda/runtime.cuh"
 #include "kernels/cuda/values.cuh"
 
-enum { BFT_STAGE_BYTES = 32 << 20, BFT_SUMS = 1 << 16 };
+enum { BFT_STAGES = 4, BFT_STAGE_BYTES = 16 << 20, BFT_MIRRORS = 32, BFT_SUMS = 1 << 16 };
+
+struct bft_mirrored { /* a host array that this stretch has copied already */
+    const void *host, *image;
+    size_t bytes, room;
+};
 
 struct bft_device {
     bft_runtime *runtime;
-    char fault[256]; /* "": none */
-    /* Index arrays on their way to the device: pinned host memory and its image, used round and round. */
-    char *stage, *image;
+    bft_queue *queue;
+    char fault[256];     /* "": none */
+    char *stage, *image; /* (BFT_STAGES, BFT_STAGE_BYTES) pinned; (BFT_STAGE_BYTES) on the device: stage.cu */
+    int stage_slot;
     size_t stage_used;
+    bft_mirrored mirrors[BFT_MIRRORS];
+    size_t mirror_count;
     double *sums; /* device: (BFT_SUMS) partial sums of norm */
+    struct bft_attention_engine *attention; /* cuDNN's, where it serves */
 };
 
-bool bft_check(bft_device *device, const char *failure); /* notes a failure; true: go on */
+bool bft_check(bft_device *device, const char *failure);                  /* notes a failure; true: go on */
+void bft_fail(bft_device *device, const char *what, const char *failure); /* "WHAT could not be started: FAILURE" */
 
 static inline bool healthy(const bft_device *device) {
     return device->fault[0] == '\0';
@@ -41,8 +52,14 @@ size_t bft_padded(size_t rows);
 void *bft_stage_take(bft_device *device, size_t bytes);
 void *bft_stage_send(bft_device *device, const void *staged, size_t bytes);
 
-/* The device's copy of a host array, with zeros behind it as far as `room` bytes. NULL for NULL. */
+/* Of stage.cu, for queue.cu. */
+void bft_stage_begin(bft_device *device);
+void bft_stage_end(bft_device *device);
+
+/* The device's copy of a host array, with zeros behind it as far as `room` bytes. NULL for NULL. Of an array of the caller's, which stays as it is until
+ * `end`, there is one copy for all ops; _copy makes one at each call, of what is at hand. */
 const void *bft_mirror_bytes(bft_device *device, const void *host, size_t bytes, size_t room);
+const void *bft_mirror_copy(bft_device *device, const void *host, size_t bytes, size_t room);
 
 /* Of an array with an entry a row. */
 template <typename T> static inline const T *mirror_rows(bft_device *device, const T *host, size_t rows) {
@@ -51,7 +68,7 @@ template <typename T> static inline const T *mirror_rows(bft_device *device, con
 
 /* Of a few numbers. */
 template <typename T> static inline const T *mirror_value(bft_device *device, const T &value) {
-    return static_cast<const T *>(bft_mirror_bytes(device, &value, sizeof value, sizeof value));
+    return static_cast<const T *>(bft_mirror_copy(device, &value, sizeof value, sizeof value));
 }
 
 /* `rows` values of sample and position are mirrored; attention gives the batch's samples and no positions. */
@@ -61,6 +78,14 @@ dropout_key bft_dropout_key(bft_device *device, const bft_dropout *dropout, size
 static inline dim3 blocks_for(size_t count, unsigned threads) {
     return dim3((unsigned)((count + threads - 1) / threads));
 }
+
+/* Which of the types a T is. */
+template <typename T> constexpr bft_dtype dtype_of = BFT_F32;
+template <> constexpr bft_dtype dtype_of<bf16> = BFT_BF16;
+template <> constexpr bft_dtype dtype_of<fp16> = BFT_F16;
+
+/* The matrix product as a command. */
+void bft_multiply(bft_device *device, const bft_product *product);
 
 /* ---- The ops, one file each, for each type T of values; backend.cu holds their tables ---- */
 template <typename T> struct bft_cuda {
@@ -98,6 +123,7 @@ void bft_cuda_adamw_rows(bft_device *device, const bft_adamw_rows *op);
 /* memory.cu */
 bft_status bft_cuda_alloc(bft_error *err, bft_device *device, size_t bytes, void **out);
 void bft_cuda_free(bft_device *device, void *memory);
+void bft_cuda_memory(bft_device *device, size_t *free, size_t *total);
 void bft_cuda_fill_zero(bft_device *device, void *memory, size_t bytes);
 void bft_cuda_write(bft_device *device, void *to, const void *host, size_t bytes);
 void bft_cuda_read(bft_device *device, const void *from, void *host, size_t bytes);

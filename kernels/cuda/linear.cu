@@ -1,7 +1,12 @@
-/* linear.cu: the product by the library, then bias and activation in one pass of ours. */
+/* linear.cu: products by the library; bias and activation in one pass of ours, forward and backward.
+ *
+ * Without an activation the library adds the bias itself, and sums up the bias gradient while it multiplies: where it can, which
+ * bft_runtime_takes says. It reads a bias of the result's type: to 16-bit values the bias is rounded first. With one, `saved` keeps the
+ * bare product, rounded to a value; forward and backward both add the bias to that, in float. */
 #include "kernels/cuda/columns.cuh"
 
-enum { ELEMENT_THREADS = 256 };
+/* A block takes a chunk of rows: a warp across the columns, LINEAR_WARPS rows at a time. */
+enum { LINEAR_WARPS = 8, FORWARD_ROWS = 32 };
 
 __device__ __forceinline__ float activate(bft_activation activation, float x) {
     switch (activation) {
@@ -31,90 +36,255 @@ __device__ __forceinline__ float slope(bft_activation activation, float x) {
     }
 }
 
-/* y += bias, then the activation; `before` keeps what went into it. */
-__global__ void bias_activation(float *y, const float *bias, float *before, size_t count, size_t out,
-                                bft_activation activation) {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= count) {
-        return;
+/* ---- WIDTH values side by side, 4 or 1 ---- */
+
+template <int WIDTH, typename T> __device__ __forceinline__ void load(const T *from, float (&to)[WIDTH]) {
+    if constexpr (WIDTH == 4) {
+        float4 x = load_four(from);
+        to[0] = x.x;
+        to[1] = x.y;
+        to[2] = x.z;
+        to[3] = x.w;
+    } else {
+        to[0] = to_float(*from);
     }
-    float x = bias != NULL ? y[i] + bias[i % out] : y[i];
-    if (before != NULL) {
-        before[i] = x;
-    }
-    y[i] = activate(activation, x);
 }
 
-__global__ void activation_backward(const float *dy, const float *before, float *d, size_t count,
-                                    bft_activation activation) {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count) {
-        d[i] = dy[i] * slope(activation, before[i]);
+template <int WIDTH, typename T> __device__ __forceinline__ void store(T *to, const float (&from)[WIDTH]) {
+    if constexpr (WIDTH == 4) {
+        float4 x = {from[0], from[1], from[2], from[3]};
+        store_four(to, x);
+    } else {
+        *to = from_float<T>(from[0]);
     }
+}
+
+/* ---- Kernels: blocks (chunks of rows, columns) of (WARP_SIZE, LINEAR_WARPS) threads; Y is the type of y and of its gradient ---- */
+
+/* y = activation(product + bias); the product may be y. */
+template <int WIDTH, typename Y>
+__global__ void activation_forward(const Y *product, const float *bias, Y *y, size_t rows, size_t columns,
+                                   bft_activation activation) {
+    size_t column = ((size_t)blockIdx.y * WARP_SIZE + threadIdx.x) * WIDTH, first = (size_t)blockIdx.x * FORWARD_ROWS;
+    size_t last = first + FORWARD_ROWS < rows ? first + FORWARD_ROWS : rows;
+    if (column >= columns) {
+        return;
+    }
+    float add[WIDTH] = {}, x[WIDTH];
+    if (bias != NULL) {
+        load(bias + column, add);
+    }
+    for (size_t row = first + threadIdx.y; row < last; row += LINEAR_WARPS) {
+        load(product + row * columns + column, x);
+        for (int i = 0; i < WIDTH; i++) {
+            x[i] = activate(activation, x[i] + add[i]);
+        }
+        store(y + row * columns + column, x);
+    }
+}
+
+/* A sum of each column over the block's rows: of its warps, from the first to the last. */
+template <int WIDTH>
+__device__ __forceinline__ void store_column_sums(const float (&sum)[WIDTH], size_t column, size_t columns,
+                                                  float *out) {
+    SHARED(float, sums); /* (LINEAR_WARPS, WARP_SIZE, WIDTH) */
+    for (int i = 0; i < WIDTH; i++) {
+        sums[(threadIdx.y * WARP_SIZE + threadIdx.x) * WIDTH + i] = sum[i];
+    }
+    __syncthreads();
+    if (threadIdx.y == 0 && column < columns) {
+        float total[WIDTH] = {};
+        for (int warp = 0; warp < LINEAR_WARPS; warp++) {
+            for (int i = 0; i < WIDTH; i++) {
+                total[i] += sums[(warp * WARP_SIZE + threadIdx.x) * WIDTH + i];
+            }
+        }
+        store(out + column, total);
+    }
+}
+
+/* dz = dy slope(product + bias), to be multiplied with; partial (chunks, columns) = its sums over each chunk of rows, of dz before it
+ * is rounded. Of dz and partial one may be NULL; product is for BFT_IDENTITY. */
+template <int WIDTH, typename T, typename Y>
+__global__ void activation_backward(const Y *dy, const Y *product, const float *bias, T *dz, float *partial,
+                                    size_t rows, size_t columns, bft_activation activation) {
+    size_t column = ((size_t)blockIdx.y * WARP_SIZE + threadIdx.x) * WIDTH, first = (size_t)blockIdx.x * CHUNK_ROWS;
+    size_t last = first + CHUNK_ROWS < rows ? first + CHUNK_ROWS : rows;
+    float add[WIDTH] = {}, z[WIDTH] = {}, d[WIDTH], sum[WIDTH] = {};
+    if (bias != NULL && column < columns) {
+        load(bias + column, add);
+    }
+    for (size_t row = first + threadIdx.y; row < last && column < columns; row += LINEAR_WARPS) {
+        load(dy + row * columns + column, d);
+        if (product != NULL) {
+            load(product + row * columns + column, z);
+        }
+        for (int i = 0; i < WIDTH; i++) {
+            d[i] *= slope(activation, z[i] + add[i]);
+            sum[i] += d[i];
+        }
+        if (dz != NULL) {
+            store(dz + row * columns + column, d);
+        }
+    }
+    if (partial != NULL) {
+        store_column_sums(sum, column, columns, partial + blockIdx.x * columns);
+    }
+}
+
+/* ---- Starting them ---- */
+
+static bool by_four(size_t columns, const void *a, const void *b, const void *c, const void *d) {
+    uintptr_t places = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
+                       reinterpret_cast<uintptr_t>(c) | reinterpret_cast<uintptr_t>(d);
+    return columns % 4 == 0 && places % sizeof(float4) == 0;
+}
+
+static dim3 grid_of(size_t rows, size_t chunk, size_t columns, int width) {
+    size_t across = static_cast<size_t>(WARP_SIZE * width);
+    return dim3(static_cast<unsigned>((rows + chunk - 1) / chunk),
+                static_cast<unsigned>((columns + across - 1) / across));
+}
+
+template <typename Y>
+static void start_forward(bft_device *device, const bft_linear *op, const void *from, const void *bias) {
+    const Y *product = static_cast<const Y *>(from);
+    Y *y = static_cast<Y *>(op->y);
+    size_t rows = bft_padded(op->rows);
+    dim3 block(WARP_SIZE, LINEAR_WARPS);
+    if (by_four(op->out, product, bias, y, NULL)) {
+        LAUNCH(device, (activation_forward<4, Y>), grid_of(rows, FORWARD_ROWS, op->out, 4), block, 0, product,
+               static_cast<const float *>(bias), y, rows, op->out, op->activation);
+    } else {
+        LAUNCH(device, (activation_forward<1, Y>), grid_of(rows, FORWARD_ROWS, op->out, 1), block, 0, product,
+               static_cast<const float *>(bias), y, rows, op->out, op->activation);
+    }
+}
+
+template <typename T, typename Y>
+static void start_backward(bft_device *device, const bft_linear *op, T *dz, float *partial) {
+    const Y *dy = static_cast<const Y *>(op->dy), *product = NULL;
+    const float *bias = NULL;
+    if (op->activation != BFT_IDENTITY) {
+        product = static_cast<const Y *>(op->saved);
+        bias = static_cast<const float *>(op->bias);
+    }
+    size_t rows = bft_padded(op->rows), shared = LINEAR_WARPS * WARP_SIZE * sizeof(float);
+    dim3 block(WARP_SIZE, LINEAR_WARPS);
+    if (by_four(op->out, dy, product, bias, dz) && by_four(op->out, partial, NULL, NULL, NULL)) {
+        LAUNCH(device, (activation_backward<4, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 4), block, 4 * shared, dy,
+               product, bias, dz, partial, rows, op->out, op->activation);
+    } else {
+        LAUNCH(device, (activation_backward<1, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 1), block, shared, dy,
+               product, bias, dz, partial, rows, op->out, op->activation);
+    }
+}
+
+/* ---- The op ---- */
+
+/* Scratch: the rounded bias in the forward; dz, then the bias gradient's partial sums in the backward. */
+template <typename T> static size_t dz_bytes(const bft_linear *op) {
+    size_t bytes = bft_padded(op->rows) * op->out * sizeof(T);
+    return op->activation == BFT_IDENTITY && sizeof(T) == sizeof(float) ? 0 : (bytes + 63) / 64 * 64;
 }
 
 template <typename T> void bft_cuda<T>::linear_memory(const bft_linear *op, bft_memory *out) {
-    size_t values = op->rows * op->out, d = op->activation == BFT_IDENTITY ? 0 : values;
-    out->saved = d * sizeof(float);
-    out->scratch = (d + column_scratch(op->rows, op->out)) * sizeof(float);
+    size_t rows = bft_padded(op->rows), kept = op->activation == BFT_IDENTITY ? 0 : rows * op->out;
+    out->saved = kept * (op->real_y ? sizeof(float) : sizeof(T));
+    out->scratch = dz_bytes<T>(op) + column_scratch(rows, op->out) * sizeof(float);
+}
+
+template <typename T, typename Y> static void forward(bft_device *device, const bft_linear *op) {
+    bool active = op->activation != BFT_IDENTITY, rounds = sizeof(Y) < sizeof(float);
+    bft_product product = {};
+    product.m = bft_padded(op->rows);
+    product.n = op->out;
+    product.k = op->in;
+    product.a = op->x;
+    product.b = op->weight;
+    product.c = active && op->saved != NULL ? op->saved : op->y;
+    product.factors = dtype_of<T>;
+    product.result = dtype_of<Y>;
+    product.transpose_b = true;
+    product.bias = active || op->bias == NULL ? NULL : rounds ? op->scratch : op->bias;
+    if (product.bias != NULL && !bft_runtime_takes(device->runtime, &product)) {
+        product.bias = NULL;
+    }
+    if (product.bias != NULL && rounds) {
+        bft_cuda_to_values<Y>(device, op->bias, op->scratch, op->out);
+    }
+    bft_multiply(device, &product);
+    if (active || (op->bias != NULL && product.bias == NULL)) {
+        start_forward<Y>(device, op, product.c, op->bias);
+    }
 }
 
 template <typename T> void bft_cuda<T>::linear_forward(bft_device *device, const bft_linear *op) {
-    float *y = static_cast<float *>(op->y);
-    size_t count = op->rows * op->out;
-    bft_product product = {};
-    product.m = op->rows;
-    product.n = op->out;
-    product.k = op->in;
-    product.a = static_cast<const float *>(op->x);
-    product.b = static_cast<const float *>(op->weight);
-    product.c = y;
-    product.transpose_b = true;
-    if (count == 0 || !healthy(device) || !bft_check(device, bft_runtime_product(device->runtime, &product))) {
-        return;
+    if (op->rows * op->out > 0 && healthy(device)) {
+        op->real_y ? forward<T, float>(device, op) : forward<T, T>(device, op);
     }
-    float *before = op->activation == BFT_IDENTITY ? NULL : static_cast<float *>(op->saved);
-    if (op->bias != NULL || op->activation != BFT_IDENTITY) {
-        LAUNCH(device, bias_activation, blocks_for(count, ELEMENT_THREADS), ELEMENT_THREADS, 0, y,
-               static_cast<const float *>(op->bias), before, count, op->out, op->activation);
+}
+
+/* dweight += d^T x. True where the columns' sums of d are in `sums` then: asked for by not NULL, and got where the library can. */
+template <typename T> static bool add_to_dweight(bft_device *device, const bft_linear *op, const void *d, float *sums) {
+    bft_product product = {};
+    product.m = op->out;
+    product.n = op->in;
+    product.k = bft_padded(op->rows);
+    product.a = d;
+    product.b = op->x;
+    product.c = op->dweight;
+    product.a_sums = sums;
+    product.factors = dtype_of<T>;
+    product.result = BFT_F32;
+    product.transpose_a = product.add = true;
+    if (sums != NULL && !bft_runtime_takes(device->runtime, &product)) {
+        product.a_sums = NULL;
+    }
+    bft_multiply(device, &product);
+    return product.a_sums != NULL;
+}
+
+template <typename T> static void multiply_dx(bft_device *device, const bft_linear *op, const void *d) {
+    bft_product product = {};
+    product.m = bft_padded(op->rows);
+    product.n = op->in;
+    product.k = op->out;
+    product.a = d;
+    product.b = op->weight;
+    product.c = op->dx;
+    product.factors = product.result = dtype_of<T>;
+    product.add = op->dx_add;
+    bft_multiply(device, &product);
+}
+
+template <typename T, typename Y> static void backward(bft_device *device, const bft_linear *op) {
+    T *dz = static_cast<T *>(op->scratch);
+    float *partial = reinterpret_cast<float *>(static_cast<char *>(op->scratch) + dz_bytes<T>(op));
+    float *sums = op->dbias == NULL ? NULL : partial;
+    bool own = op->activation != BFT_IDENTITY || sizeof(Y) != sizeof(T), by_library = false;
+    const void *d = own ? dz : op->dy;
+    if (own) {
+        start_backward<T, Y>(device, op, dz, sums);
+    }
+    if (op->dweight != NULL) {
+        by_library = add_to_dweight<T>(device, op, d, own ? NULL : sums);
+    }
+    if (!own && sums != NULL && !by_library) {
+        start_backward<T, Y>(device, op, NULL, sums);
+    }
+    if (sums != NULL) {
+        bft_add_chunks(device, sums, by_library ? 1 : column_chunks(bft_padded(op->rows)), op->out,
+                       static_cast<float *>(op->dbias));
+    }
+    if (op->dx != NULL) {
+        multiply_dx<T>(device, op, d);
     }
 }
 
 template <typename T> void bft_cuda<T>::linear_backward(bft_device *device, const bft_linear *op) {
-    const float *d = static_cast<const float *>(op->dy);
-    float *scratch = static_cast<float *>(op->scratch);
-    size_t count = op->rows * op->out;
-    if (count == 0 || !healthy(device)) {
-        return;
-    }
-    if (op->activation != BFT_IDENTITY) {
-        LAUNCH(device, activation_backward, blocks_for(count, ELEMENT_THREADS), ELEMENT_THREADS, 0, d,
-               static_cast<const float *>(op->saved), scratch, count, op->activation);
-        d = scratch;
-        scratch += count;
-    }
-    bft_product product = {};
-    if (op->dweight != NULL) {
-        product.m = op->out;
-        product.n = op->in;
-        product.k = op->rows;
-        product.a = d;
-        product.b = static_cast<const float *>(op->x);
-        product.c = static_cast<float *>(op->dweight);
-        product.transpose_a = product.add = true;
-        bft_check(device, bft_runtime_product(device->runtime, &product));
-    }
-    bft_column_sums(device, d, NULL, op->rows, op->out, scratch, static_cast<float *>(op->dbias));
-    if (op->dx != NULL && healthy(device)) {
-        product = bft_product();
-        product.m = op->rows;
-        product.n = op->in;
-        product.k = op->out;
-        product.a = d;
-        product.b = static_cast<const float *>(op->weight);
-        product.c = static_cast<float *>(op->dx);
-        product.add = op->dx_add;
-        bft_check(device, bft_runtime_product(device->runtime, &product));
+    if (op->rows * op->out > 0 && healthy(device)) {
+        op->real_y ? backward<T, float>(device, op) : backward<T, T>(device, op);
     }
 }
 

@@ -11,10 +11,8 @@ bft_status bft_cuda_alloc(bft_error *err, bft_device *device, size_t bytes, void
     if (failure != NULL) {
         size_t free_bytes = 0, total = 0;
         bft_runtime_memory(device->runtime, &free_bytes, &total);
-        return bft_error_set(err, BFT_FAILED,
-                             "cuda: %s: %zu bytes asked for, %zu of %zu are free; a smaller TRAIN.BATCH_SIZE with "
-                             "TRAIN.ACCUMULATE, or a shorter DATA.MAX_LENGTH, needs less",
-                             failure, bytes, free_bytes, total);
+        return bft_error_set(err, BFT_FAILED, "cuda: %s: %zu MB asked for, %zu of %zu MB are free", failure,
+                             bytes >> 20, free_bytes >> 20, total >> 20);
     }
     return BFT_OK;
 }
@@ -23,10 +21,8 @@ void bft_cuda_free(bft_device *device, void *memory) {
     bft_runtime_free(device->runtime, memory);
 }
 
-void bft_cuda_fill_zero(bft_device *device, void *memory, size_t bytes) {
-    if (healthy(device) && bytes > 0) {
-        bft_check(device, bft_runtime_zero(device->runtime, memory, bytes));
-    }
+void bft_cuda_memory(bft_device *device, size_t *free_bytes, size_t *total) {
+    bft_runtime_memory(device->runtime, free_bytes, total);
 }
 
 /* By way of the stage, so that the host needs not wait. */
@@ -97,10 +93,6 @@ void bft_cuda_to_device(bft_device *device, bft_dtype from, const void *host, vo
                                                 part * sizeof(float)));
     }
 }
-
-template <typename T> constexpr bft_dtype dtype_of = BFT_F32;
-template <> constexpr bft_dtype dtype_of<bf16> = BFT_BF16;
-template <> constexpr bft_dtype dtype_of<fp16> = BFT_F16;
 
 /* In place, from the last to the first: a float is no smaller than a value. */
 template <typename T> void bft_cuda_values_to_host(bft_device *device, const void *values, float *host, size_t count) {

@@ -12,8 +12,8 @@
 #include "tests/cudasim/sim.h"
 
 #define SHARED(type, name) type *name = static_cast<type *>(sim::shared())
-#define LAUNCH(device, kernel, grid, block, shared_bytes, ...)                                                         \
-    bft_launched((device), #kernel, sim::launch((grid), (block), (shared_bytes), [&] { kernel(__VA_ARGS__); }))
+
+typedef sim::kernel kernel_handle;
 
 #else
 
@@ -22,20 +22,22 @@
 #define SHARED(type, name)                                                                                             \
     extern __shared__ __align__(16) unsigned char name##_raw[];                                                        \
     type *name = reinterpret_cast<type *>(name##_raw)
+
+typedef const void *kernel_handle;
+
+template <typename... P> static inline kernel_handle handle_of(void (*kernel)(P...)) {
+    return reinterpret_cast<const void *>(kernel);
+}
+
+#endif
+
 #define LAUNCH(device, kernel, grid, block, shared_bytes, ...)                                                         \
-    (kernel<<<(grid), (block), (shared_bytes), bft_stream(device)>>>(__VA_ARGS__),                                     \
-     bft_launched((device), #kernel, cudaPeekAtLastError() == cudaSuccess))
+    bft_launch((device), #kernel, (kernel), bft_launch_shape{(grid), (block), (shared_bytes)}, __VA_ARGS__)
 
-#endif
-
-struct bft_device;
-
-/* Notes a launch, and makes a failed one the device's fault. */
-void bft_launched(bft_device *device, const char *kernel, bool fine);
-
-#if !defined(BFT_CUDASIM)
-cudaStream_t bft_stream(bft_device *device);
-#endif
+struct bft_launch_shape {
+    dim3 grid, block;
+    size_t shared_bytes;
+};
 
 /* ---- What kernels share ---- */
 

@@ -9,8 +9,9 @@
 struct bft_products;
 
 /* For the current device; NULL, or what went wrong. */
-const char *bft_products_open(bft_products **out);
+const char *bft_products_open(bool tf32, bft_products **out);
 void bft_products_close(bft_products *products); /* NULL is fine */
+bool bft_products_take(bft_products *products, const bft_product *product); /* as bft_runtime_takes */
 const char *bft_products_run(bft_products *products, cudaStream_t stream, const bft_product *product);
 
 #endif

@@ -8,8 +8,10 @@
 #include <string.h>
 
 struct bft_runtime {
-    int index;
+    int index, capability;
     cudaStream_t stream;
+    cudaEvent_t marks[BFT_STAGES];
+    bool tf32;
     bft_products *products;
     char name[256];
 };
@@ -32,11 +34,13 @@ static const char *enter(const bft_runtime *runtime) {
 __global__ void probe() {
 }
 
+bool bft_runtime_has_driver(void) {
+    int version = 0;
+    return cudaDriverGetVersion(&version) != cudaSuccess || version != 0;
+}
+
 static const char *find_card(int index) {
-    int driver = 0, count = 0;
-    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
-        return "this machine has no NVIDIA driver";
-    }
+    int count = 0;
     const char *failure = failure_of(cudaGetDeviceCount(&count));
     return failure != NULL ? failure : index >= count ? "there is no card of that number" : NULL;
 }
@@ -50,6 +54,7 @@ static const char *check_card(bft_runtime *runtime) {
     }
     static_assert(sizeof properties.name <= sizeof runtime->name, "the name fits");
     memcpy(runtime->name, properties.name, sizeof properties.name);
+    runtime->capability = 10 * properties.major + properties.minor;
     cudaError_t found = cudaFuncGetAttributes(&attributes, probe);
     if (found == cudaErrorNoKernelImageForDevice || found == cudaErrorInvalidDeviceFunction) {
         (void)cudaGetLastError();
@@ -65,10 +70,13 @@ static const char *start(bft_runtime *runtime) {
     failure = failure != NULL ? failure : check_card(runtime);
     failure =
         failure != NULL ? failure : failure_of(cudaStreamCreateWithFlags(&runtime->stream, cudaStreamNonBlocking));
-    return failure != NULL ? failure : bft_products_open(&runtime->products);
+    for (cudaEvent_t &mark : runtime->marks) {
+        failure = failure != NULL ? failure : failure_of(cudaEventCreateWithFlags(&mark, cudaEventDisableTiming));
+    }
+    return failure != NULL ? failure : bft_products_open(runtime->tf32, &runtime->products);
 }
 
-const char *bft_runtime_open(int index, bft_runtime **out) {
+const char *bft_runtime_open(int index, bool tf32, bft_runtime **out) {
     const char *failure = find_card(index);
     if (failure != NULL) {
         return failure;
@@ -78,6 +86,7 @@ const char *bft_runtime_open(int index, bft_runtime **out) {
         return "out of memory";
     }
     runtime->index = index;
+    runtime->tf32 = tf32;
     failure = start(runtime);
     if (failure != NULL) {
         bft_runtime_close(runtime);
@@ -92,6 +101,11 @@ void bft_runtime_close(bft_runtime *runtime) {
         (void)cudaStreamSynchronize(runtime->stream);
     }
     bft_products_close(runtime->products);
+    for (cudaEvent_t mark : runtime->marks) {
+        if (mark != NULL) {
+            (void)cudaEventDestroy(mark);
+        }
+    }
     if (runtime->stream != NULL) {
         (void)cudaStreamDestroy(runtime->stream);
     }
@@ -102,10 +116,12 @@ const char *bft_runtime_name(const bft_runtime *runtime) {
     return runtime->name;
 }
 
-/* A card that can't be entered fails the launch that follows, and so the device. */
-cudaStream_t bft_stream(bft_device *device) {
-    (void)cudaSetDevice(device->runtime->index);
-    return device->runtime->stream;
+int bft_runtime_capability(const bft_runtime *runtime) {
+    return runtime->capability;
+}
+
+void *bft_runtime_stream(bft_runtime *runtime) {
+    return runtime->stream;
 }
 
 /* ---- Memory ---- */
@@ -162,6 +178,79 @@ const char *bft_runtime_to_host(bft_runtime *runtime, void *to, const void *from
 const char *bft_runtime_sync(bft_runtime *runtime) {
     const char *failure = enter(runtime);
     return failure != NULL ? failure : failure_of(cudaStreamSynchronize(runtime->stream));
+}
+
+const char *bft_runtime_mark(bft_runtime *runtime, int number) {
+    const char *failure = enter(runtime);
+    return failure != NULL ? failure : failure_of(cudaEventRecord(runtime->marks[number], runtime->stream));
+}
+
+/* One that was never made is passed. */
+const char *bft_runtime_wait(bft_runtime *runtime, int number) {
+    const char *failure = enter(runtime);
+    return failure != NULL ? failure : failure_of(cudaEventSynchronize(runtime->marks[number]));
+}
+
+/* ---- Work ---- */
+
+const char *bft_runtime_launch(bft_runtime *runtime, kernel_handle kernel, const bft_launch_shape &shape,
+                               void **arguments) {
+    const char *failure = enter(runtime);
+    return failure != NULL ? failure
+                           : failure_of(cudaLaunchKernel(kernel, shape.grid, shape.block, arguments, shape.shared_bytes,
+                                                         runtime->stream));
+}
+
+struct bft_graph {
+    cudaGraphExec_t ready;
+};
+
+/* The capture has to end, whatever `work` says. */
+static const char *record(bft_runtime *runtime, bft_graph_work *work, void *context, cudaGraph_t *out) {
+    const char *failure = failure_of(cudaStreamBeginCapture(runtime->stream, cudaStreamCaptureModeThreadLocal));
+    if (failure != NULL) {
+        return failure;
+    }
+    failure = work(context);
+    const char *end = failure_of(cudaStreamEndCapture(runtime->stream, out));
+    return failure != NULL ? failure : end;
+}
+
+const char *bft_runtime_capture(bft_runtime *runtime, bft_graph_work *work, void *context, bft_graph **out) {
+    const char *failure = enter(runtime);
+    bft_graph *graph = failure != NULL ? NULL : new (std::nothrow) bft_graph();
+    cudaGraph_t recorded = NULL;
+    if (graph == NULL) {
+        return failure != NULL ? failure : "out of memory";
+    }
+    failure = record(runtime, work, context, &recorded);
+    failure = failure != NULL ? failure : failure_of(cudaGraphInstantiate(&graph->ready, recorded, 0));
+    if (recorded != NULL) {
+        (void)cudaGraphDestroy(recorded);
+    }
+    if (failure != NULL) {
+        delete graph;
+        return failure;
+    }
+    *out = graph;
+    return NULL;
+}
+
+const char *bft_runtime_replay(bft_runtime *runtime, bft_graph *graph) {
+    const char *failure = enter(runtime);
+    return failure != NULL ? failure : failure_of(cudaGraphLaunch(graph->ready, runtime->stream));
+}
+
+/* Not while it runs. */
+void bft_runtime_forget(bft_runtime *runtime, bft_graph *graph) {
+    if (bft_runtime_sync(runtime) == NULL) {
+        (void)cudaGraphExecDestroy(graph->ready);
+    }
+    delete graph;
+}
+
+bool bft_runtime_takes(bft_runtime *runtime, const bft_product *product) {
+    return enter(runtime) == NULL && bft_products_take(runtime->products, product);
 }
 
 const char *bft_runtime_product(bft_runtime *runtime, const bft_product *product) {

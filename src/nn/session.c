@@ -128,7 +128,10 @@ static void plan_head(plan *p, bft_session *s) {
     s->features = take_rows(p, s, batch, channels);
     s->logits = take(p, padded_rows(s, batch) * classes * s->model->backend.ops->real);
     s->pooler_saved = plan_linear(p, s, batch, channels, channels, BFT_TANH);
-    plan_linear(p, s, batch, channels, classes, BFT_IDENTITY);
+    bft_memory memory = {0};
+    bft_linear classifier = {.rows = batch, .in = channels, .out = classes, .real_y = true};
+    s->model->backend.ops->linear_memory(&classifier, &memory);
+    take_saved(p, memory, s->training);
 }
 
 static void plan_backward(plan *p, bft_session *s) {

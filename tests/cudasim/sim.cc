@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <string>
 #include <ucontext.h>
 #include <vector>
 
@@ -40,6 +41,8 @@ uint64_t random_state = 0;                              /* 0: in order */
 uint64_t blocks = 0;                                    /* started so far */
 bool running = false;                                   /* a thread of the device, not the host */
 auto &device_memory = *new std::map<uintptr_t, size_t>; /* where each allocation starts, and its bytes */
+
+auto *const counts = new std::map<std::string, unsigned long>[2]; /* of each `how` */
 
 unsigned long from_environment(const char *name) {
     const char *text = getenv(name);
@@ -209,18 +212,44 @@ uint64_t exchange(uint64_t value, unsigned lane) {
     return slots[round][source];
 }
 
-void *allocate(size_t bytes) {
-    static unsigned long allocations = 0, failing = from_environment("BERTFT_SIM_FAIL_ALLOC");
-    void *memory = ++allocations == failing ? nullptr : aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (memory != nullptr) {
-        device_memory[reinterpret_cast<uintptr_t>(memory)] = bytes;
-    }
-    return memory;
+void count(const char *name, how ran) {
+    counts[ran][name]++;
 }
 
-void deallocate(void *memory) {
-    device_memory.erase(reinterpret_cast<uintptr_t>(memory));
-    free(memory);
+void report() {
+    const char *titles[] = {"kernel", "substituted"};
+    for (how ran : {AS_KERNEL, SUBSTITUTED}) {
+        for (const auto &[name, times] : counts[ran]) {
+            if (from_environment("BERTFT_SIM_REPORT") == 1) {
+                fprintf(stderr, "cudasim: %s: %s: %lu\n", titles[ran], name.c_str(), times);
+            }
+        }
+        counts[ran].clear();
+    }
+}
+
+void *allocate(size_t bytes) {
+    static unsigned long allocations = 0, failing = from_environment("BERTFT_SIM_FAIL_ALLOC");
+    size_t left, total;
+    memory(&left, &total);
+    void *block = ++allocations == failing || bytes > left ? nullptr : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (block != nullptr) {
+        device_memory[reinterpret_cast<uintptr_t>(block)] = bytes;
+    }
+    return block;
+}
+
+void deallocate(void *block) {
+    device_memory.erase(reinterpret_cast<uintptr_t>(block));
+    free(block);
+}
+
+void memory(size_t *free_bytes, size_t *total) {
+    static size_t megabytes = from_environment("BERTFT_SIM_MEMORY");
+    *total = *free_bytes = (megabytes != 0 ? megabytes : 16384) << 20;
+    for (const auto &[start, bytes] : device_memory) {
+        *free_bytes -= bytes;
+    }
 }
 
 moment now() {
