@@ -110,8 +110,7 @@ static bft_status check_finite(bft_error *err, const bft_model *model, const bft
 
 static bft_status load_param(bft_error *err, bft_model *model, const bft_param *param, const bft_tensor *tensor) {
     if (param->sparse) {
-        bft_table_create(&model->table, tensor, model->backend);
-        return BFT_OK;
+        return bft_table_create(err, &model->table, tensor, model->backend);
     }
     model->backend.ops->to_device(model->backend.device, tensor->dtype, tensor->data,
                                   bft_model_at(model, model->values, param->offset), param->count);
@@ -226,7 +225,9 @@ static bft_status open_for_inference(bft_error *err, bft_model **out, const char
     BFT_TRY(begin(err, out, folder, backend));
     head_source from = {0};
     (*out)->head = head_of(*out, folder, &from);
-    return load(err, *out, folder, from);
+    BFT_TRY(load(err, *out, folder, from));
+    bft_table_hold(&(*out)->table);
+    return BFT_OK;
 }
 
 bft_status bft_model_open(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RUN = 512 }; /* rows that are read at a time */
+
 static bft_status alloc_reals(bft_error *err, const bft_optimizer *o, size_t count, void **out) {
     const bft_backend *backend = &o->model->backend;
     size_t bytes;
@@ -22,9 +24,13 @@ static bft_status alloc_words(bft_error *err, size_t count, uint32_t **out) {
 /* The dense table wakes every word once and for all, word w in slot w. */
 static bft_status wake_all(bft_error *err, bft_optimizer *o) {
     bft_table *table = &o->model->table;
-    for (uint32_t word = 0; word < table->vocabulary; word++) {
-        uint32_t slot;
-        BFT_TRY(bft_table_wake(err, table, &word, 1, &slot));
+    uint32_t words[RUN], slots[RUN];
+    for (size_t at = 0, count; at < table->vocabulary; at += count) {
+        count = table->vocabulary - at < RUN ? table->vocabulary - at : RUN;
+        for (size_t i = 0; i < count; i++) {
+            words[i] = (uint32_t)(at + i);
+        }
+        BFT_TRY(bft_table_wake(err, table, words, count, slots));
     }
     o->table_tensor = (bft_adamw_tensor){0, table->vocabulary * table->channels, true};
     return alloc_reals(err, o, o->table_tensor.count, &o->table_grad);
@@ -145,7 +151,19 @@ static bft_adamw_rows describe_rows(const bft_optimizer *o, size_t rows, const u
                             .v = o->row_v};
 }
 
-enum { RUN = 512 }; /* rows that are read at a time */
+/* Rows that never trained, into their places among `rows`. The others are still to be written: to a remote device they all go, in
+ * one copy. */
+static void read_untrained(const bft_table *table, const uint32_t *words, const uint32_t *slots, size_t count,
+                           void *rows) {
+    size_t row_bytes = table->channels * table->backend.ops->real, run;
+    for (size_t i = 0; i < count; i += run) {
+        bool untrained = slots[i] == BFT_NO_SLOT;
+        run = untrained && table->backend.ops->remote ? count - i : 1;
+        if (untrained) {
+            bft_table_read_base(table, &words[i], run, (char *)rows + i * row_bytes);
+        }
+    }
+}
 
 /* A live row is copied out of the slab and replayed. One that training never touched comes from the base, and has missed
  * every step. */
@@ -164,11 +182,7 @@ static void read_run(const bft_optimizer *o, const uint32_t *words, size_t count
         bft_table_read(table, words, count, rows);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (slots[i] == BFT_NO_SLOT) {
-            bft_table_read(table, &words[i], 1, (char *)rows + i * table->channels * backend->ops->real);
-        }
-    }
+    read_untrained(table, words, slots, count, rows);
     bft_adamw_rows replay = describe_rows(o, count, slots, last, o->step);
     replay.copy = rows;
     backend->ops->adamw_rows(backend->device, &replay);
