@@ -80,4 +80,10 @@ typedef enum bft_pooling { BFT_POOL_CLS, BFT_POOL_MEAN, BFT_POOL_POOLER, BFT_POO
 bft_status bft_session_vectors(bft_error *err, bft_session *session, const bft_batch *batch, bft_pooling pooling,
                                float *vectors);
 
+/* The same in two halves, so that the host can pack the next batch, into the same memory if it likes, while the device computes:
+ * one starts, collect waits and gives the values. Each start is collected before the next. */
+bft_status bft_session_start_logits(bft_error *err, bft_session *session, const bft_batch *batch);
+bft_status bft_session_start_vectors(bft_error *err, bft_session *session, const bft_batch *batch, bft_pooling pooling);
+bft_status bft_session_collect(bft_error *err, bft_session *session, float *values);
+
 #endif

@@ -1,7 +1,8 @@
 /* predict.h: texts in, answers out: labels with scores, vectors, and what a dialogue's turns add up to.
  *
- * A predictor and an embedder hold a model, its tokenizer, and the memory for one batch. Texts are added, computed
- * together, read in the order in which they were added, and cleared. One thread at a time uses one of them. */
+ * A predictor and an embedder hold a model, its tokenizer, and the memory for one batch. Texts are added, started together,
+ * finished, and their answers read in the order in which they were added. Between start and finish the device computes, and the
+ * caller may add the next texts and read the answers that were finished before. One thread at a time uses one of them. */
 #ifndef BERTFT_PREDICT_H
 #define BERTFT_PREDICT_H
 
@@ -37,8 +38,8 @@ bft_scoring bft_predictor_scoring(const bft_predictor *predictor);
 
 /* Adds a text; it may hold any bytes. *cut, unless NULL, tells whether it was longer than the model reads. */
 bft_status bft_predictor_add(bft_error *err, bft_predictor *predictor, const char *text, size_t length, bool *cut);
-bft_status bft_predictor_run(bft_error *err, bft_predictor *predictor); /* computes all texts that were added */
-void bft_predictor_clear(bft_predictor *predictor);
+bft_status bft_predictor_start(bft_error *err, bft_predictor *predictor);  /* all texts that were added */
+bft_status bft_predictor_finish(bft_error *err, bft_predictor *predictor); /* those started last; once for each start */
 
 typedef struct bft_prediction {
     size_t best;         /* the id of the highest score */
@@ -48,7 +49,8 @@ typedef struct bft_prediction {
     bool negative;       /* its label, or one of its labels, is in DIALOG.NEGATIVE */
     float negativity;    /* one label: sum of the negative labels' probabilities; multi-label: the highest of them */
 } bft_prediction;
-bft_prediction bft_predictor_at(const bft_predictor *predictor, size_t index); /* valid until the next clear */
+/* Of the texts finished last; valid until the next finish. */
+bft_prediction bft_predictor_at(const bft_predictor *predictor, size_t index);
 
 /* Whether the prediction's answer holds the label: the best one, or, multi-label, one with EVAL.THRESHOLD or more. */
 bool bft_predictor_chooses(const bft_predictor *predictor, const bft_prediction *prediction, size_t id);
@@ -82,9 +84,9 @@ size_t bft_embedder_width(const bft_embedder *embedder);
 size_t bft_embedder_max_length(const bft_embedder *embedder);
 
 bft_status bft_embedder_add(bft_error *err, bft_embedder *embedder, const char *text, size_t length, bool *cut);
-bft_status bft_embedder_run(bft_error *err, bft_embedder *embedder);
-void bft_embedder_clear(bft_embedder *embedder);
-const float *bft_embedder_at(const bft_embedder *embedder, size_t index); /* (width), valid until the next clear */
+bft_status bft_embedder_start(bft_error *err, bft_embedder *embedder);
+bft_status bft_embedder_finish(bft_error *err, bft_embedder *embedder);
+const float *bft_embedder_at(const bft_embedder *embedder, size_t index); /* (width), valid until the next finish */
 
 /* ---- Summary of a dialogue, in memory that doesn't grow with it ---- */
 typedef struct bft_tone {

@@ -40,14 +40,12 @@ typedef struct command {
     bft_embedder *embedder;
     bft_source source;
     bft_output output;
-    size_t waiting; /* texts added and not yet answered */
+    size_t waiting, computing; /* texts added; started and not yet answered */
 } command;
 
-static bft_status settle(bft_error *err, void *context) {
-    command *c = context;
+static bft_status print(bft_error *err, command *c, size_t count) {
     bft_buffer *out = &c->output.text;
-    BFT_TRY(bft_embedder_run(err, c->embedder));
-    for (size_t i = 0; i < c->waiting; i++) {
+    for (size_t i = 0; i < count; i++) {
         const float *vector = bft_embedder_at(c->embedder, i);
         for (size_t k = 0; k < bft_embedder_width(c->embedder); k++) {
             BFT_TRY(bft_buffer_printf(err, out, "%s%.9g", k == 0 ? "[" : ", ", vector[k]));
@@ -55,9 +53,25 @@ static bft_status settle(bft_error *err, void *context) {
         BFT_TRY(bft_buffer_append(err, out, "]\n", 2));
         BFT_TRY(bft_output_drain(err, &c->output));
     }
-    bft_embedder_clear(c->embedder);
-    c->waiting = 0;
     return BFT_OK;
+}
+
+/* Finishes what was started, starts what waits, and prints the former while the device computes. Where the start fails, what came
+ * before is still answered. */
+static bft_status turn_over(bft_error *err, command *c) {
+    size_t answered = c->computing;
+    BFT_TRY(bft_embedder_finish(err, c->embedder));
+    bft_status status = bft_embedder_start(err, c->embedder);
+    bft_error later;
+    bft_status printed = print(status == BFT_OK ? err : &later, c, answered);
+    c->computing = c->waiting;
+    c->waiting = 0;
+    return status == BFT_OK ? printed : status;
+}
+
+static bft_status settle(bft_error *err, void *context) {
+    BFT_TRY(turn_over(err, context));
+    return turn_over(err, context);
 }
 
 static bft_status take(bft_error *err, void *context, char *text, size_t length) {
@@ -67,7 +81,7 @@ static bft_status take(bft_error *err, void *context, char *text, size_t length)
     if (cut) {
         bft_source_warn_cut(&c->source, bft_embedder_max_length(c->embedder));
     }
-    return ++c->waiting == MOST_TEXTS ? settle(err, c) : BFT_OK;
+    return ++c->waiting == MOST_TEXTS ? turn_over(err, c) : BFT_OK;
 }
 
 static bft_status find_embedding(bft_error *err, const char *folder, const char *pooling, bft_embedding *out) {

@@ -137,29 +137,43 @@ static bft_status read_data(bft_error *err, command *c) {
 
 /* ---- Measuring ---- */
 
-static bft_status measure_chunk(bft_error *err, command *c, size_t first, size_t end) {
-    bft_runner_clear(&c->runner);
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static bft_status start(bft_error *err, command *c, size_t first, size_t end) {
     for (size_t i = first; i < end; i++) {
         bft_sample sample = bft_dataset_at(c->data, i);
         BFT_TRY(bft_runner_add_ids(err, &c->runner, sample.ids, sample.length));
     }
-    BFT_TRY(bft_runner_logits(err, &c->runner));
-    for (size_t i = first; i < end; i++) {
-        bft_sample sample = bft_dataset_at(c->data, i);
-        const float *logits = c->runner.rows + (i - first) * c->labels.count;
+    return bft_runner_start_logits(err, &c->runner);
+}
+
+/* Counts the samples from `first` on that were finished last. */
+static bft_status count(bft_error *err, command *c, size_t first) {
+    for (size_t i = 0; i < c->runner.finished; i++) {
+        bft_sample sample = bft_dataset_at(c->data, first + i);
+        const float *logits = c->runner.rows + i * c->labels.count;
         BFT_TRY(bft_metrics_add(err, c->metrics, logits, sample.target, sample.targets));
     }
     return BFT_OK;
 }
 
+/* A chunk is counted while the next one is computed. */
 static bft_status measure(bft_error *err, command *c) {
-    size_t count = bft_dataset_size(c->data);
+    size_t samples = bft_dataset_size(c->data);
     bft_progress_bar bar = bft_progress_start(0);
-    bft_status status = BFT_OK;
-    for (size_t first = 0; status == BFT_OK && first < count; first += CHUNK) {
-        size_t end = first + CHUNK < count ? first + CHUNK : count;
-        status = measure_chunk(err, c, first, end);
-        bft_progress_show(&bar, end, count, "samples");
+    bft_status status = samples > 0 ? start(err, c, 0, smaller(CHUNK, samples)) : BFT_OK;
+    for (size_t first = 0; status == BFT_OK && first < samples; first += CHUNK) {
+        size_t next = smaller(first + CHUNK, samples);
+        status = bft_runner_finish(err, &c->runner);
+        if (status == BFT_OK && next < samples) {
+            status = start(err, c, next, smaller(next + CHUNK, samples));
+        }
+        if (status == BFT_OK) {
+            status = count(err, c, first);
+        }
+        bft_progress_show(&bar, next, samples, "samples");
     }
     bft_progress_clear(&bar);
     return status;

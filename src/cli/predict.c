@@ -1,7 +1,7 @@
 /* predict.c: `bertft predict`: the tone of dialogues, or of lines, as they arrive.
  *
- * Turns gather until there are enough for a batch, or the input makes us wait; then they are computed, printed in
- * order, and, before waiting, flushed. Nothing grows with the input. */
+ * Turns gather until there are enough for a batch; while they are computed, those before are printed, in order, and the next ones
+ * gather. Before the input makes us wait, all are answered and flushed. Nothing grows with the input. */
 #include "cli/commands.h"
 
 #include "base/file.h"
@@ -65,6 +65,12 @@ typedef struct event {
     size_t name, text, length;
 } event;
 
+typedef struct stretch {
+    bft_buffer bytes;
+    size_t count;
+    event events[MOST_EVENTS];
+} stretch;
+
 typedef struct command {
     bft_config *config;
     bft_backend backend;
@@ -74,9 +80,8 @@ typedef struct command {
     bft_output output;
     bft_printer printer;
     bft_summary summary;
-    bft_buffer bytes, answer;
-    size_t event_count;
-    event events[MOST_EVENTS];
+    bft_buffer answer;
+    stretch stretches[2], *gathering, *computing;
     size_t dialog, turn; /* the next turn's place; with --lines turn is the line */
     bft_speaker previous;
 } command;
@@ -84,21 +89,22 @@ typedef struct command {
 /* ---- Reading ---- */
 
 static bft_status add_turn(bft_error *err, command *c, const bft_turn *turn) {
-    event *e = &c->events[c->event_count];
+    stretch *s = c->gathering;
+    event *e = &s->events[s->count];
     *e = (event){.dialog = c->dialog, .turn = c->turn++, .speaker = turn->speaker, .named = turn->name != NULL};
     if (e->named) {
-        e->name = c->bytes.length;
-        BFT_TRY(bft_buffer_append(err, &c->bytes, turn->name, strlen(turn->name) + 1));
+        e->name = s->bytes.length;
+        BFT_TRY(bft_buffer_append(err, &s->bytes, turn->name, strlen(turn->name) + 1));
     }
-    e->text = c->bytes.length;
+    e->text = s->bytes.length;
     e->length = turn->length;
-    BFT_TRY(bft_buffer_append(err, &c->bytes, turn->text, turn->length));
+    BFT_TRY(bft_buffer_append(err, &s->bytes, turn->text, turn->length));
     bool cut;
     BFT_TRY(bft_predictor_add(err, c->predictor, turn->text, turn->length, &cut));
     if (cut) {
         bft_source_warn_cut(&c->source, bft_predictor_max_length(c->predictor));
     }
-    c->event_count++;
+    s->count++;
     c->previous = turn->speaker;
     return BFT_OK;
 }
@@ -106,7 +112,7 @@ static bft_status add_turn(bft_error *err, command *c, const bft_turn *turn) {
 /* The dialogue ends where one has begun: blank lines in a row end one dialogue. */
 static void end_dialog(command *c) {
     if (c->turn > 0 && !c->printer.lines) {
-        c->events[c->event_count++] = (event){.ends_dialog = true, .dialog = c->dialog++};
+        c->gathering->events[c->gathering->count++] = (event){.ends_dialog = true, .dialog = c->dialog++};
         c->turn = 0;
         c->previous = BFT_CLIENT;
     }
@@ -126,14 +132,14 @@ static bft_status take_line(bft_error *err, command *c, char *line, size_t lengt
 
 /* ---- Answering ---- */
 
-static bft_status print_turn(bft_error *err, command *c, const event *e, size_t index) {
+static bft_status print_turn(bft_error *err, command *c, const char *bytes, const event *e, size_t index) {
     bft_prediction prediction = bft_predictor_at(c->predictor, index);
     BFT_TRY(bft_predictor_answer(err, c->predictor, &prediction, &c->answer));
     bft_record record = {.dialog = e->dialog,
                          .turn = e->turn,
                          .speaker = e->speaker,
-                         .name = e->named ? c->bytes.data + e->name : NULL,
-                         .text = c->bytes.data + e->text,
+                         .name = e->named ? bytes + e->name : NULL,
+                         .text = bytes + e->text,
                          .length = e->length,
                          .prediction = &prediction,
                          .answer = c->answer.data};
@@ -141,31 +147,47 @@ static bft_status print_turn(bft_error *err, command *c, const event *e, size_t 
     return bft_summary_add(err, &c->summary, e->speaker, c->answer.data, &prediction);
 }
 
-/* Computes and prints all that waits. */
-static bft_status settle(bft_error *err, void *context) {
-    command *c = context;
-    BFT_TRY(bft_predictor_run(err, c->predictor));
+static bft_status print(bft_error *err, command *c, const stretch *s) {
     size_t turns = 0;
-    for (size_t i = 0; i < c->event_count; i++) {
-        const event *e = &c->events[i];
+    for (size_t i = 0; i < s->count; i++) {
+        const event *e = &s->events[i];
         if (e->ends_dialog) {
             BFT_TRY(bft_printer_summary(err, &c->printer, e->dialog, &c->summary));
             bft_summary_clear(&c->summary);
         } else {
-            BFT_TRY(print_turn(err, c, e, turns++));
+            BFT_TRY(print_turn(err, c, s->bytes.data, e, turns++));
         }
         BFT_TRY(bft_output_drain(err, &c->output));
     }
-    bft_predictor_clear(c->predictor);
-    bft_buffer_clear(&c->bytes);
-    c->event_count = 0;
     return BFT_OK;
+}
+
+/* Finishes what was started, starts what has gathered, and prints the former while the device computes. Where the start fails, what
+ * came before is still answered. */
+static bft_status turn_over(bft_error *err, command *c) {
+    stretch *answered = c->computing;
+    BFT_TRY(bft_predictor_finish(err, c->predictor));
+    bft_status status = bft_predictor_start(err, c->predictor);
+    bft_error later;
+    bft_status printed = print(status == BFT_OK ? err : &later, c, answered);
+    bft_buffer_clear(&answered->bytes);
+    answered->count = 0;
+    c->computing = c->gathering;
+    c->gathering = answered;
+    return status == BFT_OK ? printed : status;
+}
+
+/* Answers all that waits. */
+static bft_status settle(bft_error *err, void *context) {
+    BFT_TRY(turn_over(err, context));
+    return turn_over(err, context);
 }
 
 static bft_status take(bft_error *err, void *context, char *line, size_t length) {
     command *c = context;
     BFT_TRY(take_line(err, c, line, length));
-    return c->event_count == MOST_EVENTS || c->bytes.length >= MOST_BYTES ? settle(err, c) : BFT_OK;
+    const stretch *s = c->gathering;
+    return s->count == MOST_EVENTS || s->bytes.length >= MOST_BYTES ? turn_over(err, c) : BFT_OK;
 }
 
 static bft_status read_all(bft_error *err, command *c) {
@@ -214,7 +236,8 @@ static void close_command(command *c) {
     bft_dialog_format_destroy(c->dialogs);
     bft_source_close(&c->source);
     bft_config_destroy(c->config);
-    bft_buffer_free(&c->bytes);
+    bft_buffer_free(&c->stretches[0].bytes);
+    bft_buffer_free(&c->stretches[1].bytes);
     bft_buffer_free(&c->answer);
     bft_output_free(&c->output);
 }
@@ -245,7 +268,7 @@ bft_status bft_command_predict(bft_error *err, int argc, char **argv) {
             err, BFT_BAD, "%s: is a folder, a file of dialogues is expected; -m names a model: `bertft predict -m %s`",
             file, file);
     }
-    command c = {0};
+    command c = {.gathering = &c.stretches[0], .computing = &c.stretches[1]};
     BFT_TRY(bft_output_open(err, &c.output));
     BFT_TRY(bft_folder_find(err, model, &folder));
     bft_format fallback = c.output.terminal ? BFT_FORMAT_TABLE : BFT_FORMAT_TSV;

@@ -12,7 +12,7 @@ struct bft_embedder {
     bft_runner runner;
     bft_sentence sentence; /* without stages for a raw pooling */
     float *x, *spare;      /* (widest) */
-    float *vectors;        /* (texts, width) */
+    float *vectors;        /* (texts, width) of those finished last */
     size_t capacity;       /* floats */
 };
 
@@ -74,8 +74,8 @@ bft_status bft_embedder_add(bft_error *err, bft_embedder *embedder, const char *
     return bft_runner_add(err, &embedder->runner, text, length, cut);
 }
 
-void bft_embedder_clear(bft_embedder *embedder) {
-    bft_runner_clear(&embedder->runner);
+bft_status bft_embedder_start(bft_error *err, bft_embedder *embedder) {
+    return bft_runner_start_vectors(err, &embedder->runner, embedder->sentence.pooling);
 }
 
 /* The session has checked what it computes; a Dense may still overflow. */
@@ -89,11 +89,11 @@ static bft_status check_finite(bft_error *err, const bft_embedder *embedder, con
     return BFT_OK;
 }
 
-bft_status bft_embedder_run(bft_error *err, bft_embedder *embedder) {
+bft_status bft_embedder_finish(bft_error *err, bft_embedder *embedder) {
     const bft_sentence *sentence = &embedder->sentence;
     bft_runner *runner = &embedder->runner;
-    BFT_TRY(bft_runner_vectors(err, runner, sentence->pooling));
-    size_t wanted = runner->count * sentence->width;
+    BFT_TRY(bft_runner_finish(err, runner));
+    size_t wanted = runner->finished * sentence->width;
     if (wanted > embedder->capacity) {
         float *bigger = realloc(embedder->vectors, wanted * sizeof *bigger);
         if (bigger == NULL) {
@@ -102,7 +102,7 @@ bft_status bft_embedder_run(bft_error *err, bft_embedder *embedder) {
         embedder->vectors = bigger;
         embedder->capacity = wanted;
     }
-    for (size_t i = 0; i < runner->count; i++) {
+    for (size_t i = 0; i < runner->finished; i++) {
         memcpy(embedder->x, runner->rows + i * runner->width, runner->width * sizeof *embedder->x);
         const float *vector = bft_sentence_apply(sentence, embedder->x, embedder->spare);
         BFT_TRY(check_finite(err, embedder, vector));

@@ -15,7 +15,7 @@ struct bft_predictor {
     bool *negative; /* (K) labels of DIALOG.NEGATIVE */
     float threshold;
     char *empty_label;
-    float *scores; /* (texts, K) */
+    float *scores; /* (texts, K) of those finished last */
     size_t score_capacity;
 };
 
@@ -140,8 +140,8 @@ bft_status bft_predictor_add(bft_error *err, bft_predictor *predictor, const cha
     return bft_runner_add(err, &predictor->runner, text, length, cut);
 }
 
-void bft_predictor_clear(bft_predictor *predictor) {
-    bft_runner_clear(&predictor->runner);
+bft_status bft_predictor_start(bft_error *err, bft_predictor *predictor) {
+    return bft_runner_start_logits(err, &predictor->runner);
 }
 
 static void softmax(const float *logits, float *scores, size_t classes) {
@@ -167,10 +167,10 @@ static void score(const bft_predictor *p, const float *logits, float *scores) {
     }
 }
 
-bft_status bft_predictor_run(bft_error *err, bft_predictor *predictor) {
+bft_status bft_predictor_finish(bft_error *err, bft_predictor *predictor) {
     bft_runner *runner = &predictor->runner;
-    BFT_TRY(bft_runner_logits(err, runner));
-    size_t wanted = runner->count * predictor->classes;
+    BFT_TRY(bft_runner_finish(err, runner));
+    size_t wanted = runner->finished * predictor->classes;
     if (wanted > predictor->score_capacity) {
         float *bigger = realloc(predictor->scores, wanted * sizeof *bigger);
         if (bigger == NULL) {
@@ -179,7 +179,7 @@ bft_status bft_predictor_run(bft_error *err, bft_predictor *predictor) {
         predictor->scores = bigger;
         predictor->score_capacity = wanted;
     }
-    for (size_t i = 0; i < runner->count; i++) {
+    for (size_t i = 0; i < runner->finished; i++) {
         score(predictor, runner->rows + i * predictor->classes, predictor->scores + i * predictor->classes);
     }
     return BFT_OK;

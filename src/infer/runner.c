@@ -63,6 +63,7 @@ void bft_runner_close(bft_runner *runner) {
     free(runner->start);
     free(runner->order);
     free(runner->ids);
+    free(runner->coming);
     free(runner->rows);
     *runner = (bft_runner){0};
 }
@@ -84,9 +85,8 @@ static bft_status grow(bft_error *err, void **memory, size_t *capacity, size_t w
 
 bft_status bft_runner_add_ids(bft_error *err, bft_runner *runner, const uint32_t *ids, size_t count) {
     size_t end = runner->start[runner->count];
-    size_t starts = runner->text_capacity + 1, orders = runner->text_capacity;
+    size_t starts = runner->text_capacity + 1;
     BFT_TRY(grow(err, (void **)&runner->start, &starts, runner->count + 2, sizeof *runner->start));
-    BFT_TRY(grow(err, (void **)&runner->order, &orders, starts - 1, sizeof *runner->order));
     runner->text_capacity = starts - 1;
     BFT_TRY(grow(err, (void **)&runner->ids, &runner->id_capacity, end + count, sizeof *runner->ids));
     memcpy(runner->ids + end, ids, count * sizeof *ids);
@@ -111,10 +111,6 @@ bft_status bft_runner_add(bft_error *err, bft_runner *runner, const char *text, 
     return bft_runner_add_ids(err, runner, encoding->ids, encoding->count);
 }
 
-void bft_runner_clear(bft_runner *runner) {
-    runner->count = 0;
-}
-
 static size_t length_of(const bft_runner *runner, size_t text) {
     return runner->start[text + 1] - runner->start[text];
 }
@@ -125,54 +121,81 @@ static int by_length(const void *a, const void *b, void *context) {
     return length_x != length_y ? (length_x > length_y) - (length_x < length_y) : (x > y) - (x < y);
 }
 
-/* Fills the batch from order[*next] on; *next moves behind what went in. */
-static void fill_batch(bft_runner *runner, size_t *next) {
+/* Fills the batch from order[next] on; returns the place behind what went in. */
+static size_t fill_batch(bft_runner *runner, size_t next) {
     bft_batch_clear(&runner->batch);
-    while (*next < runner->count) {
-        size_t text = runner->order[*next];
+    while (next < runner->started) {
+        size_t text = runner->order[next];
         bft_sample sample = {.ids = runner->ids + runner->start[text], .length = length_of(runner, text)};
         if (!bft_batch_add(&runner->batch, sample, (uint32_t)runner->batch.batch)) {
-            return;
+            break;
         }
-        ++*next;
+        next++;
     }
+    return next;
 }
 
-static bft_status compute(bft_error *err, bft_runner *runner, bool logits, bft_pooling pooling, float *values) {
-    return logits ? bft_session_logits(err, runner->session, &runner->batch, values)
-                  : bft_session_vectors(err, runner->session, &runner->batch, pooling, values);
-}
-
-static bft_status run(bft_error *err, bft_runner *runner, bool logits, bft_pooling pooling) {
+/* Waits for the batch under way, and puts its values in their texts' places. */
+static bft_status collect(bft_error *err, bft_runner *runner) {
     size_t width = runner->width;
-    if (runner->count == 0) {
+    if (runner->packed == runner->in_flight) {
         return BFT_OK;
     }
-    /* room for one batch more, where values lie before they are put in their places */
-    BFT_TRY(grow(err, (void **)&runner->rows, &runner->row_capacity, (runner->count + BATCH_TEXTS) * width,
-                 sizeof *runner->rows));
-    float *values = runner->rows + runner->count * width;
+    float *values = runner->coming + runner->started * width;
+    BFT_TRY(bft_session_collect(err, runner->session, values));
+    for (size_t i = runner->in_flight; i < runner->packed; i++) {
+        memcpy(runner->coming + runner->order[i] * width, values + (i - runner->in_flight) * width,
+               width * sizeof *values);
+    }
+    runner->in_flight = runner->packed;
+    return BFT_OK;
+}
+
+static bft_status make_order(bft_error *err, bft_runner *runner) {
+    BFT_TRY(grow(err, (void **)&runner->order, &runner->order_capacity, runner->count, sizeof *runner->order));
+    BFT_TRY(grow(err, (void **)&runner->coming, &runner->coming_capacity, (runner->count + BATCH_TEXTS) * runner->width,
+                 sizeof *runner->coming));
     for (size_t i = 0; i < runner->count; i++) {
         runner->order[i] = i;
     }
     qsort_r(runner->order, runner->count, sizeof *runner->order, by_length, runner);
-    for (size_t next = 0; next < runner->count;) {
-        size_t first = next;
-        fill_batch(runner, &next);
-        BFT_TRY(compute(err, runner, logits, pooling, values));
-        for (size_t i = first; i < next; i++) {
-            memcpy(runner->rows + runner->order[i] * width, values + (i - first) * width, width * sizeof *values);
-        }
-    }
+    runner->started = runner->count;
+    runner->in_flight = runner->packed = 0;
     return BFT_OK;
 }
 
-bft_status bft_runner_logits(bft_error *err, bft_runner *runner) {
-    runner->width = bft_model_classes(runner->model);
-    return run(err, runner, true, BFT_POOL_NONE);
+static bft_status start(bft_error *err, bft_runner *runner, bool logits, bft_pooling pooling) {
+    BFT_TRY(make_order(err, runner));
+    while (runner->packed < runner->started) {
+        size_t next = fill_batch(runner, runner->packed);
+        BFT_TRY(collect(err, runner));
+        BFT_TRY(logits ? bft_session_start_logits(err, runner->session, &runner->batch)
+                       : bft_session_start_vectors(err, runner->session, &runner->batch, pooling));
+        runner->packed = next;
+    }
+    runner->count = 0; /* all are packed: what is added now may take their ids' place */
+    return BFT_OK;
 }
 
-bft_status bft_runner_vectors(bft_error *err, bft_runner *runner, bft_pooling pooling) {
+bft_status bft_runner_start_logits(bft_error *err, bft_runner *runner) {
+    runner->width = bft_model_classes(runner->model);
+    return start(err, runner, true, BFT_POOL_NONE);
+}
+
+bft_status bft_runner_start_vectors(bft_error *err, bft_runner *runner, bft_pooling pooling) {
     runner->width = bft_model_configuration(runner->model)->channels;
-    return run(err, runner, false, pooling);
+    return start(err, runner, false, pooling);
+}
+
+bft_status bft_runner_finish(bft_error *err, bft_runner *runner) {
+    BFT_TRY(collect(err, runner));
+    float *rows = runner->rows;
+    size_t capacity = runner->row_capacity;
+    runner->rows = runner->coming;
+    runner->row_capacity = runner->coming_capacity;
+    runner->coming = rows;
+    runner->coming_capacity = capacity;
+    runner->finished = runner->started;
+    runner->started = 0;
+    return BFT_OK;
 }

@@ -1,5 +1,8 @@
 /* runner.h: many texts through one model: tokenized on arrival, computed in packed batches of like lengths, answers in
- * the order of arrival. */
+ * the order of arrival.
+ *
+ * While the device computes a batch, the host packs the next one; and while it computes the last one of those that were started,
+ * the host takes new texts and works on the answers of those before. */
 #ifndef BFT_INFER_RUNNER_H
 #define BFT_INFER_RUNNER_H
 
@@ -15,13 +18,20 @@ typedef struct bft_runner {
     bft_batch batch;
     bft_encoding encoding;
     size_t max_length; /* ids of a text */
-    /* the texts that were added */
+    /* the texts that were added, and not yet started */
     size_t count, text_capacity;
     size_t *start; /* (count + 1) where each text's ids start; all end to end */
-    size_t *order; /* (count) texts by length */
     uint32_t *ids; /* (start[count]) */
     size_t id_capacity;
-    float *rows; /* (count, width) what the last run computed */
+    /* those that were started */
+    size_t started, order_capacity;
+    size_t *order;            /* (started) by length */
+    size_t in_flight, packed; /* the batch under way: places [in_flight, packed) of the order */
+    float *coming;            /* (started, width), and behind them room for one batch */
+    size_t coming_capacity;
+    /* those that were finished */
+    size_t finished;
+    float *rows; /* (finished, width) */
     size_t row_capacity, width;
 } bft_runner;
 
@@ -36,9 +46,11 @@ void bft_runner_close(bft_runner *runner); /* also fine on {0} */
 /* *cut, unless NULL: the text had more than max_length ids. */
 bft_status bft_runner_add(bft_error *err, bft_runner *runner, const char *text, size_t length, bool *cut);
 bft_status bft_runner_add_ids(bft_error *err, bft_runner *runner, const uint32_t *ids, size_t count);
-void bft_runner_clear(bft_runner *runner);
 
-bft_status bft_runner_logits(bft_error *err, bft_runner *runner);                       /* rows (count, K) */
-bft_status bft_runner_vectors(bft_error *err, bft_runner *runner, bft_pooling pooling); /* rows (count, C) */
+/* Starts on all texts that were added; others may be added then. What was started before has been finished. */
+bft_status bft_runner_start_logits(bft_error *err, bft_runner *runner);
+bft_status bft_runner_start_vectors(bft_error *err, bft_runner *runner, bft_pooling pooling);
+/* Waits for the texts that were started: `rows` are theirs until the next finish, logits (finished, K) or vectors (finished, C). */
+bft_status bft_runner_finish(bft_error *err, bft_runner *runner);
 
 #endif

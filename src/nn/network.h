@@ -59,6 +59,14 @@ typedef struct bft_pass {
     uint32_t step;
 } bft_pass;
 
+/* What was started and is to be collected. */
+typedef struct bft_answer {
+    const char *what;
+    const void *from;
+    bool reals;
+    size_t count;
+} bft_answer;
+
 struct bft_session {
     const bft_model *model;
     bft_row_reader reader;
@@ -67,6 +75,7 @@ struct bft_session {
     void *block;                /* all device memory of the session */
     uint32_t *zeros, *counting; /* (batch_limit + 1) 0, 0, ..; 0, 1, 2, .. */
     float *host;                /* (batch_limit, max(K, 1)) logits on their way to the caller */
+    bft_answer answer;
 
     double *losses; /* device: (batch_limit) each sample's, and behind them their sum since bft_session_clear_loss */
     void *words;    /* (U, C) reals */

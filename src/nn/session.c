@@ -270,19 +270,17 @@ static bft_status read_words(bft_error *err, bft_session *s, const bft_batch *ba
     return BFT_OK;
 }
 
-bft_status bft_session_logits(bft_error *err, bft_session *s, const bft_batch *batch, float *logits) {
+bft_status bft_session_start_logits(bft_error *err, bft_session *s, const bft_batch *batch) {
     const bft_model *model = s->model;
     const bft_ops *ops = model->backend.ops;
     bft_device *device = model->backend.device;
-    size_t count = batch->batch * model->config.classes;
     BFT_TRY(read_words(err, s, batch));
     ops->begin(device);
     bft_encoder_forward(s, batch, (bft_pass){0}, bft_head_reads_first(model->head));
     bft_head_forward(s, batch, (bft_pass){0});
     ops->end(device);
-    ops->to_host(device, s->logits, logits, count);
-    BFT_TRY(ops->fault(err, device));
-    return check_finite(err, "model's answers", logits, count);
+    s->answer = (bft_answer){"model's answers", s->logits, true, batch->batch * model->config.classes};
+    return BFT_OK;
 }
 
 /* session->output to one vector a sequence, in session->pooled. */
@@ -308,8 +306,7 @@ static void pool(bft_session *s, const bft_batch *batch, bft_pooling pooling) {
     model->backend.ops->linear_forward(model->backend.device, &pooler);
 }
 
-bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *batch, bft_pooling pooling,
-                               float *vectors) {
+bft_status bft_session_start_vectors(bft_error *err, bft_session *s, const bft_batch *batch, bft_pooling pooling) {
     const bft_model *model = s->model;
     const bft_ops *ops = model->backend.ops;
     bft_device *device = model->backend.device;
@@ -326,10 +323,29 @@ bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *
         pool(s, batch, pooling);
     }
     ops->end(device);
-    size_t count = (pooling == BFT_POOL_NONE ? batch->tokens : batch->batch) * model->config.channels;
-    ops->values_to_host(device, pools ? s->pooled : s->output, vectors, count);
+    size_t rows = pooling == BFT_POOL_NONE ? batch->tokens : batch->batch;
+    s->answer = (bft_answer){"vectors", pools ? s->pooled : s->output, false, rows * model->config.channels};
+    return BFT_OK;
+}
+
+bft_status bft_session_collect(bft_error *err, bft_session *s, float *values) {
+    const bft_ops *ops = s->model->backend.ops;
+    bft_device *device = s->model->backend.device;
+    bft_answer answer = s->answer;
+    (answer.reals ? ops->to_host : ops->values_to_host)(device, answer.from, values, answer.count);
     BFT_TRY(ops->fault(err, device));
-    return check_finite(err, "vectors", vectors, count);
+    return check_finite(err, answer.what, values, answer.count);
+}
+
+bft_status bft_session_logits(bft_error *err, bft_session *s, const bft_batch *batch, float *logits) {
+    BFT_TRY(bft_session_start_logits(err, s, batch));
+    return bft_session_collect(err, s, logits);
+}
+
+bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *batch, bft_pooling pooling,
+                               float *vectors) {
+    BFT_TRY(bft_session_start_vectors(err, s, batch, pooling));
+    return bft_session_collect(err, s, vectors);
 }
 
 bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *batch, bft_pass pass, bft_loss loss,

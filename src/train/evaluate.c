@@ -3,33 +3,49 @@
 
 #include "nn/network.h"
 
-static bft_status run_batch(bft_error *err, bft_session *session, const bft_batch *batch, const bft_dataset *data,
-                            size_t first, bft_metrics *metrics) {
-    BFT_TRY(bft_session_logits(err, session, batch, session->host));
-    for (size_t i = 0; i < batch->batch; i++) {
-        bft_sample sample = bft_dataset_at(data, first + i);
+/* A batch that is being computed: samples [first, first + count). */
+typedef struct part {
+    size_t first, count;
+} part;
+
+static bft_status collect(bft_error *err, bft_session *session, const bft_dataset *data, part computed,
+                          bft_metrics *metrics) {
+    if (computed.count == 0) {
+        return BFT_OK;
+    }
+    BFT_TRY(bft_session_collect(err, session, session->host));
+    for (size_t i = 0; i < computed.count; i++) {
+        bft_sample sample = bft_dataset_at(data, computed.first + i);
         BFT_TRY(bft_metrics_add(err, metrics, session->host + i * session->model->config.classes, sample.target,
                                 sample.targets));
     }
     return BFT_OK;
 }
 
+/* Packs the next samples while those before are computed. */
+static bft_status fill(bft_error *err, bft_batch *batch, const bft_dataset *data, size_t first) {
+    bft_batch_clear(batch);
+    for (size_t next = first; next < bft_dataset_size(data); next++) {
+        if (!bft_batch_add(batch, bft_dataset_at(data, next), (uint32_t)(next - first))) {
+            break;
+        }
+    }
+    return batch->batch > 0 ? BFT_OK
+                            : bft_error_set(err, BFT_BAD, "a sample of %zu tokens is longer than the session's %zu",
+                                            bft_dataset_at(data, first).length, batch->token_limit);
+}
+
 bft_status bft_evaluate(bft_error *err, bft_session *session, bft_batch *batch, const bft_dataset *data,
                         bft_metrics *metrics) {
     bft_metrics_clear(metrics);
-    size_t count = bft_dataset_size(data);
-    for (size_t first = 0; first < count;) {
-        bft_batch_clear(batch);
-        size_t next = first;
-        while (next < count && bft_batch_add(batch, bft_dataset_at(data, next), (uint32_t)(next - first))) {
-            next++;
-        }
-        if (next == first) {
-            return bft_error_set(err, BFT_BAD, "a sample of %zu tokens is longer than the session's %zu",
-                                 bft_dataset_at(data, first).length, batch->token_limit);
-        }
-        BFT_TRY(run_batch(err, session, batch, data, first, metrics));
-        first = next;
+    part computing = {0};
+    while (computing.first + computing.count < bft_dataset_size(data)) {
+        part next = {.first = computing.first + computing.count};
+        BFT_TRY(fill(err, batch, data, next.first));
+        next.count = batch->batch;
+        BFT_TRY(collect(err, session, data, computing, metrics));
+        BFT_TRY(bft_session_start_logits(err, session, batch));
+        computing = next;
     }
-    return BFT_OK;
+    return collect(err, session, data, computing, metrics);
 }
