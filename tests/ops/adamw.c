@@ -3,9 +3,10 @@
 #include "tests/ops/ops_test.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { P, M, V, GRAD, COPY };
+enum { P, M, V, GRAD, COPY, ROUNDED, STEPS, NORM };
 
 static const double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
 
@@ -57,6 +58,20 @@ static void prepare_state(problem *p, size_t count) {
     }
 }
 
+/* As the op finds it on the device; `failed` is a step before this one, or 0. */
+static void add_norm(problem *p, double scale, bool failed) {
+    bft_norm_result norm;
+    memset(&norm, 0, sizeof norm);
+    norm.norm = 1;
+    norm.scale = p->padded == NULL ? scale : scale / 2;
+    norm.failed = failed ? 5 : 0;
+    add_struct(p, NORM, "norm", &norm, sizeof norm);
+}
+
+static double scale_of(const problem *p) {
+    return p->tensor[NORM].start[offsetof(bft_norm_result, scale) / sizeof(double)];
+}
+
 static element load_element(const problem *p, size_t i) {
     return (element){.p = p->tensor[P].start[i], .m = p->tensor[M].start[i], .v = p->tensor[V].start[i]};
 }
@@ -89,9 +104,9 @@ static const shape shapes[] = {
     {"100003 elements, step 100000, clipped, no decay", 100003, 100000, .scale = 0.3, .no_decay = true},
 };
 
-static bft_adamw_step step_of(const shape *s) {
+static bft_adamw_step step_of(const problem *p) {
     bft_adamw_step before = {.decay_product = 1};
-    return make_step(s->step, &before);
+    return make_step(((const shape *)p->shape)->step + (p->padded == NULL ? 0 : 1), &before);
 }
 
 /* The block is a tensor with decay or none, one element that belongs to nobody, and a tensor of the other kind. */
@@ -106,8 +121,16 @@ static size_t tensors_of(const shape *s, bft_adamw_tensor out[MOST_TENSORS]) {
 
 static void prepare(problem *p) {
     const shape *s = p->shape;
-    p->extra = take(p, MOST_TENSORS, sizeof(bft_adamw_tensor));
+    bft_adamw_step step = step_of(p);
+    p->extra = take_array(p, MOST_TENSORS, sizeof(bft_adamw_tensor));
     prepare_state(p, s->count);
+    if (p->values != BFT_F32) {
+        tensor *rounded = add_input(p, ROUNDED, "values", s->count, 0.5);
+        rounded->role = ADDED;
+        rounded->numbers = VALUES;
+    }
+    add_struct(p, STEPS, "step", &step, sizeof step);
+    add_norm(p, s->scale, s->failed);
     add_input(p, GRAD, "grad", s->count, 0.1);
     if (s->fresh) {
         memset(p->tensor[M].start, 0, s->count * sizeof(double));
@@ -115,52 +138,65 @@ static void prepare(problem *p) {
     }
 }
 
-/* What ops read on the device besides tensors. */
-static void *on_device(const run *r, const void *bytes, size_t size) {
-    void *memory;
-    bft_error err;
-    must(r->ops->alloc(&err, r->device, size, &memory), &err);
-    r->ops->write(r->device, memory, bytes, size);
-    return memory;
-}
-
 static void forward(const run *r) {
     const shape *s = r->problem->shape;
-    bft_adamw_step step = step_of(s);
-    bft_norm_result norm = {.norm = 1, .scale = s->scale, .failed = s->failed ? 5 : 0};
     bft_adamw_tensor *tensors = r->problem->extra;
-    void *device_step = on_device(r, &step, sizeof step), *device_norm = on_device(r, &norm, sizeof norm);
     bft_adamw op = {.beta1 = beta1,
                     .beta2 = beta2,
                     .eps = eps,
-                    .norm = device_norm,
-                    .step = device_step,
+                    .norm = r->memory[NORM],
+                    .step = r->memory[STEPS],
                     .tensors = tensors,
                     .tensor_count = tensors_of(s, tensors),
                     .p = r->memory[P],
                     .m = r->memory[M],
                     .v = r->memory[V],
-                    .grad = r->memory[GRAD]};
+                    .grad = r->memory[GRAD],
+                    .values = r->memory[ROUNDED]};
     r->ops->adamw(r->device, &op);
-    r->ops->free(r->device, device_step);
-    r->ops->free(r->device, device_norm);
 }
 
 static void truth(problem *p) {
     const shape *s = p->shape;
-    bft_adamw_step step = step_of(s);
+    bft_adamw_step step = step_of(p);
     bft_adamw_tensor tensors[MOST_TENSORS];
+    tensor *rounded = &p->tensor[ROUNDED];
     size_t count = s->failed ? 0 : tensors_of(s, tensors);
-    for (int at = P; at <= V; at++) {
-        memcpy(p->tensor[at].truth, p->tensor[at].start, s->count * sizeof(double));
+    for (int at = P; at <= ROUNDED; at++) {
+        if (p->tensor[at].name != NULL && p->tensor[at].role == ADDED) {
+            memcpy(p->tensor[at].truth, p->tensor[at].start, s->count * sizeof(double));
+        }
     }
     for (size_t t = 0; t < count; t++) {
         for (size_t i = tensors[t].offset; i < tensors[t].offset + tensors[t].count; i++) {
             element e = load_element(p, i);
-            step_element(&e, &step, tensors[t].decay, s->scale * p->tensor[GRAD].start[i]);
+            step_element(&e, &step, tensors[t].decay, scale_of(p) * p->tensor[GRAD].start[i]);
             store_element(p, i, &e);
+            if (rounded->name != NULL) {
+                rounded->truth[i] = e.p;
+                rounded->error[i] = e.p_error + stored(p, e.p);
+            }
         }
     }
+}
+
+/* What was rounded is p as it is, to the bit. */
+static const char *check(const run *r) {
+    const problem *p = r->problem;
+    const shape *s = p->shape;
+    bft_adamw_tensor tensors[MOST_TENSORS];
+    size_t count = s->failed || p->tensor[ROUNDED].name == NULL ? 0 : tensors_of(s, tensors);
+    double *now = calloc(2 * s->count, sizeof *now), *rounded = now + s->count;
+    bool right = now != NULL;
+    for (size_t t = 0; t < count && right; t++) {
+        tensor_read(r, P, now);
+        tensor_read(r, ROUNDED, rounded);
+        for (size_t i = tensors[t].offset; i < tensors[t].offset + tensors[t].count; i++) {
+            right = right && rounded[i] == round_value(p->values, now[i]);
+        }
+    }
+    free(now);
+    return right ? NULL : "values are not p, rounded to nearest";
 }
 
 static void bound(problem *p) {
@@ -176,6 +212,7 @@ const subject adamw_subject = {
     .forward = forward,
     .truth = truth,
     .bound = bound,
+    .check = check,
 };
 
 /* ---- adamw_rows ---- */
@@ -222,25 +259,30 @@ static const rows_shape row_shapes[] = {
 /* Slots: every second one of twice the rows, last row first; a row without one lies in the copy. `last` differs from row to row by up to 3 steps where
  * it can. */
 typedef struct table {
-    bft_adamw_step *history;
+    const bft_adamw_step *history;
     uint32_t now, *slot, *last;
-    size_t slots;
+    size_t rows, slots;
 } table;
 
 static void prepare_rows(problem *p) {
     const rows_shape *s = p->shape;
     table *t = take(p, 1, sizeof *t);
     p->extra = t;
-    t->now = s->last + s->missed + (s->gradient ? 1 : 0);
-    t->history = make_history(p, t->now);
+    uint32_t last = s->last + (p->padded != NULL && s->last > 0 ? 1 : 0);
+    t->now = last + s->missed + (s->gradient ? 1 : 0);
+    uint32_t most = s->last + s->missed + 2; /* of both problems */
+    t->history = make_history(p, most);
+    t->rows = size_in(p, s->rows);
     t->slots = 2 * s->rows;
-    t->slot = take(p, s->rows, sizeof *t->slot);
-    t->last = take(p, s->rows, sizeof *t->last);
+    t->slot = take_array(p, t->rows, sizeof *t->slot);
+    t->last = take_array(p, t->rows, sizeof *t->last);
+    add_struct(p, STEPS, "history", t->history, (most + 1) * sizeof *t->history);
+    add_norm(p, 0.25, s->failed);
     prepare_state(p, t->slots * s->channels);
-    for (size_t r = 0; r < s->rows; r++) {
+    for (size_t r = 0; r < t->rows; r++) {
         bool untrained = s->untrained && r % 3 == 0;
-        t->slot[r] = untrained ? BFT_NO_SLOT : (uint32_t)(2 * (s->rows - 1 - r));
-        t->last[r] = untrained ? 0 : s->last > 3 ? s->last - (uint32_t)((s->rows - 1 - r) % 4) : s->last;
+        t->slot[r] = untrained ? BFT_NO_SLOT : (uint32_t)(2 * (t->rows - 1 - r));
+        t->last[r] = untrained ? 0 : last > 3 ? last - (uint32_t)((t->rows - 1 - r) % 4) : last;
     }
     for (size_t slot = 0; slot < t->slots; slot++) {
         for (size_t i = slot * s->channels; i < (slot + 1) * s->channels; i++) {
@@ -253,27 +295,24 @@ static void prepare_rows(problem *p) {
         }
     }
     if (s->gradient) {
-        add_input(p, GRAD, "grad", s->rows * s->channels, 0.1);
+        add_input(p, GRAD, "grad", t->rows * s->channels, 0.1);
     }
     if (s->copy && s->untrained) {
-        add_input(p, COPY, "copy", s->rows * s->channels, 0.5)->role = ADDED;
+        add_input(p, COPY, "copy", t->rows * s->channels, 0.5)->role = ADDED;
     } else if (s->copy) {
-        add_output(p, COPY, "copy", s->rows * s->channels, NONE);
+        add_output(p, COPY, "copy", t->rows * s->channels, NONE);
     }
 }
 
 static void rows_forward(const run *r) {
     const rows_shape *s = r->problem->shape;
     const table *t = r->problem->extra;
-    bft_norm_result norm = {.norm = 1, .scale = 0.25, .failed = s->failed ? 5 : 0};
-    void *history = on_device(r, t->history, (t->now + 1) * sizeof *t->history);
-    void *device_norm = on_device(r, &norm, sizeof norm);
     bft_adamw_rows op = {.beta1 = beta1,
                          .beta2 = beta2,
                          .eps = eps,
-                         .rows = s->rows,
+                         .rows = t->rows,
                          .channels = s->channels,
-                         .history = history,
+                         .history = r->memory[STEPS],
                          .now = t->now,
                          .slot = t->slot,
                          .last = t->last,
@@ -281,11 +320,9 @@ static void rows_forward(const run *r) {
                          .m = r->memory[M],
                          .v = r->memory[V],
                          .grad = r->memory[GRAD],
-                         .norm = device_norm,
+                         .norm = r->memory[NORM],
                          .copy = r->memory[COPY]};
     r->ops->adamw_rows(r->device, &op);
-    r->ops->free(r->device, history);
-    r->ops->free(r->device, device_norm);
 }
 
 /* Dense steps. Behind the gap an op leaves out the updates: what they would have been is allowed in p. */
@@ -297,7 +334,7 @@ static element dense_steps(const problem *p, size_t row, size_t c) {
                                             : load_element(p, t->slot[row] * s->channels + c);
     for (uint32_t step = last + 1; step <= t->now; step++) {
         bool with_gradient = s->gradient && step == t->now;
-        double p_before = e.p, g = with_gradient ? 0.25 * p->tensor[GRAD].start[row * s->channels + c] : 0;
+        double p_before = e.p, g = with_gradient ? scale_of(p) * p->tensor[GRAD].start[row * s->channels + c] : 0;
         step_element(&e, &t->history[step], true, g);
         e.m_error += with_gradient ? 2 * 0.1 * fabs(g) : 0;
         if (step - last > GAP && !with_gradient) {
@@ -314,7 +351,7 @@ static void rows_truth(problem *p) {
     for (int at = P; at <= V; at++) {
         memcpy(p->tensor[at].truth, p->tensor[at].start, p->tensor[at].count * sizeof(double));
     }
-    for (size_t row = 0; row < s->rows && !s->failed; row++) {
+    for (size_t row = 0; row < t->rows && !s->failed; row++) {
         for (size_t c = 0; c < s->channels; c++) {
             element e = dense_steps(p, row, c);
             if (s->copy) {

@@ -36,11 +36,11 @@ static void prepare(problem *p) {
     p->extra = at;
     at->rows = make_sequences(p, s->batch, s->longest);
     at->channels = s->heads * s->head_size;
-    at->queries = s->layout == FIRST ? s->batch : at->rows.rows;
+    at->queries = s->layout == FIRST ? at->rows.batch : at->rows.rows;
     at->query_start = at->rows.start;
     if (s->layout == FIRST) {
-        at->query_start = take(p, s->batch + 1, sizeof *at->query_start);
-        for (size_t b = 0; b <= s->batch; b++) {
+        at->query_start = take_array(p, at->rows.batch + 1, sizeof *at->query_start);
+        for (size_t b = 0; b <= at->rows.batch; b++) {
             at->query_start[b] = (uint32_t)b;
         }
     }
@@ -48,22 +48,23 @@ static void prepare(problem *p) {
     at->q_stride = (s->layout == PACKED ? 3 : 1) * at->channels + gap;
     at->kv_stride = s->layout == PACKED ? at->q_stride : 2 * at->channels + gap;
     double scale = s->scale > 0 ? s->scale : 1;
-    add_input(p, Q, s->layout == PACKED ? "qkv" : "q", at->queries * at->q_stride, scale);
+    flows(add_input(p, Q, s->layout == PACKED ? "qkv" : "q", at->queries * at->q_stride, scale), at->queries);
     if (s->layout != PACKED) {
-        add_input(p, KV, "kv", at->rows.rows * at->kv_stride, scale);
+        flows(add_input(p, KV, "kv", at->rows.rows * at->kv_stride, scale), at->rows.rows);
     }
-    add_output(p, Y, "y", at->queries * at->channels, DY)->read_again = true;
+    flows(add_output(p, Y, "y", at->queries * at->channels, DY), at->queries)->read_again = true;
     if (!s->inference) {
-        add_input(p, DY, "dy", at->queries * at->channels, 1);
-        add_gradient(p, DQ, s->layout == PACKED ? "dqkv" : "dq", at->queries * at->q_stride, Q, OUTPUT);
+        flows(add_input(p, DY, "dy", at->queries * at->channels, 1), at->queries);
+        flows(add_gradient(p, DQ, s->layout == PACKED ? "dqkv" : "dq", at->queries * at->q_stride, Q, OUTPUT),
+              at->queries);
     }
     if (!s->inference && s->layout != PACKED) {
-        add_gradient(p, DKV, "dkv", at->rows.rows * at->kv_stride, KV, OUTPUT);
+        flows(add_gradient(p, DKV, "dkv", at->rows.rows * at->kv_stride, KV, OUTPUT), at->rows.rows);
     }
 }
 
-static void *reals(const run *r, int at, size_t count) {
-    return r->memory[at] == NULL ? NULL : (char *)r->memory[at] + count * r->ops->real;
+static void *behind(const run *r, int at, size_t count) {
+    return r->memory[at] == NULL ? NULL : (char *)r->memory[at] + count * bft_ops_value_size(r->ops);
 }
 
 static bft_attention describe(const run *r) {
@@ -72,31 +73,33 @@ static bft_attention describe(const run *r) {
     bool packed = s->layout == PACKED;
     size_t first = packed ? at->channels : 0;
     return (bft_attention){
-        .batch = s->batch,
+        .batch = at->rows.batch,
         .heads = s->heads,
         .head_size = s->head_size,
-        .longest = s->longest,
+        .longest = at->rows.longest,
         .key_start = at->rows.start,
         .query_start = at->query_start,
         .q = r->memory[Q],
-        .k = reals(r, packed ? Q : KV, first),
-        .v = reals(r, packed ? Q : KV, first + at->channels),
+        .k = behind(r, packed ? Q : KV, first),
+        .v = behind(r, packed ? Q : KV, first + at->channels),
         .q_stride = at->q_stride,
         .kv_stride = at->kv_stride,
-        .dropout = make_dropout(s->rate, BFT_SITE_ATTENTION, at->rows.sample_of, NULL),
+        .dropout = make_dropout(r->problem, s->rate, BFT_SITE_ATTENTION, at->rows.sample_of, NULL),
         .y = r->memory[Y],
         .saved = r->saved,
         .scratch = r->scratch,
         .dy = r->memory[DY],
         .dq = r->memory[DQ],
-        .dk = reals(r, packed ? DQ : DKV, first),
-        .dv = reals(r, packed ? DQ : DKV, first + at->channels),
+        .dk = behind(r, packed ? DQ : DKV, first),
+        .dv = behind(r, packed ? DQ : DKV, first + at->channels),
     };
 }
 
 static void memory(const run *r, bft_memory *out) {
     const attention_shape *s = r->problem->shape;
-    bft_attention op = {.batch = s->batch, .heads = s->heads, .head_size = s->head_size, .longest = s->longest};
+    const attention_layout *at = r->problem->extra;
+    bft_attention op = {
+        .batch = at->rows.batch, .heads = s->heads, .head_size = s->head_size, .longest = at->rows.longest};
     r->ops->attention_memory(&op, out);
 }
 

@@ -1,7 +1,8 @@
 /* attention_bound.c: bounds of attention's errors, for a query of a head at a time.
  *
  * With S the scores, P = softmax(S), M dropout's factors: y = (P M) v; dP = (dy v^T) M; a = sum(P dP), which may
- * also be computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. */
+ * also be computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. P and dS may be rounded
+ * to values where they are factors of a product: P to its largest exponential or to its sum, the one as good as the other. */
 #include "tests/ops/attention.h"
 
 #include <math.h>
@@ -66,7 +67,7 @@ static void bound_weights(query *at) {
         at->weight[j] /= sum;
         shared += at->weight[j] * at->relative[j];
     }
-    bft_dropout dropout = make_dropout(at->shape->rate, BFT_SITE_ATTENTION, NULL, NULL);
+    bft_dropout dropout = make_dropout(at->p, at->shape->rate, BFT_SITE_ATTENTION, NULL, NULL);
     for (size_t j = 0; j < at->keys; j++) {
         at->relative[j] += shared + growth(at->keys) + FUNCTION + 2;
         at->factor[j] = dropout_factor(&dropout, at->layout->rows.sample_of[at->sequence], (uint32_t)at->place,
@@ -78,6 +79,11 @@ static double weight_error(const query *at, size_t j) {
     return at->relative[j] * at->weight[j] + UNDERFLOW;
 }
 
+/* The same of P M, a factor of products, before M. */
+static double factor_error(const query *at, size_t j) {
+    return weight_error(at, j) + 2 * at->weight[j] + stored(at->p, at->weight[j]);
+}
+
 static void bound_y(query *at, tensor *y) {
     const double *kv = kv_values(at);
     for (size_t d = 0; d < at->shape->head_size; d++) {
@@ -85,9 +91,9 @@ static void bound_y(query *at, tensor *y) {
         for (size_t j = 0; j < at->keys; j++) {
             double v = fabs(kv[kv_at(at, j, 2) + d]) * at->factor[j];
             size += at->weight[j] * v;
-            passed_on += (weight_error(at, j) + 2 * at->weight[j]) * v;
+            passed_on += factor_error(at, j) * v;
         }
-        y->error[y_at(at) + d] = growth(at->keys) * size + passed_on;
+        y->error[y_at(at) + d] = growth(at->keys) * size + passed_on + stored(at->p, y->truth[y_at(at) + d]);
     }
 }
 
@@ -133,9 +139,9 @@ static void bound_gradients(query *at, tensor *dq, gathered *kv, const tensor *y
         double away = at->dp[j] - along, ds = fabs(at->weight[j] * away * scale);
         double ds_error =
             scale * (at->weight[j] * (at->dp_error[j] + along_error + fabs(away)) + weight_error(at, j) * fabs(away)) +
-            3 * ds;
+            3 * ds + stored(at->p, ds);
         double kept = at->weight[j] * at->factor[j];
-        double kept_error = (weight_error(at, j) + 2 * at->weight[j]) * at->factor[j];
+        double kept_error = factor_error(at, j) * at->factor[j];
         for (size_t d = 0; d < width; d++) {
             size_t k = kv_at(at, j, 1) + d, v = kv_at(at, j, 2) + d;
             dq_size[d] += ds * fabs(values[k]);
@@ -147,7 +153,7 @@ static void bound_gradients(query *at, tensor *dq, gathered *kv, const tensor *y
         }
     }
     for (size_t d = 0; d < width; d++) {
-        dq->error[q_at(at) + d] += growth(at->keys) * dq_size[d];
+        dq->error[q_at(at) + d] += growth(at->keys) * dq_size[d] + stored(at->p, dq->truth[q_at(at) + d]);
     }
 }
 
@@ -161,12 +167,12 @@ static void bound_query(query *at, gathered *kv) {
 }
 
 /* Adds up what the queries of a sequence gave to the columns of k and v. */
-static void finish_sequence(const query *at, const gathered *kv, double *error, size_t queries) {
+static void finish_sequence(const query *at, const gathered *kv, tensor *dkv, size_t queries) {
     for (size_t j = 0; j < at->keys; j++) {
         for (size_t which = 1; which <= 2; which++) {
             size_t start = kv_at(at, j, which);
             for (size_t i = start; i < start + at->shape->head_size; i++) {
-                error[i] = kv->error[i] + growth(queries) * kv->size[i];
+                dkv->error[i] = kv->error[i] + growth(queries) * kv->size[i] + stored(at->p, dkv->truth[i]);
             }
         }
     }
@@ -192,7 +198,7 @@ void bound_attention(problem *p) {
                 bound_query(&at, &kv);
             }
             if (!p->inference) {
-                finish_sequence(&at, &kv, dkv->error, last - first);
+                finish_sequence(&at, &kv, dkv, last - first);
             }
         }
     }

@@ -43,7 +43,7 @@ static double objective(run *r, double *buffer) {
     for (int at = 0; at < MAX_TENSORS; at++) {
         const tensor *t = &r->problem->tensor[at];
         if (is_objective(t)) {
-            run_read(r, at, buffer);
+            tensor_read(r, at, buffer);
             for (size_t i = 0; i < t->count; i++) {
                 sum += buffer[i] * upstream_of(r->problem, t, i);
             }

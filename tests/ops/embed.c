@@ -32,16 +32,17 @@ enum { TYPE_ROWS = 2 };
 
 typedef struct tokens {
     sequences rows;
+    size_t words;
     uint32_t *word; /* (N) */
 } tokens;
 
 /* The last word of several never occurs: its gradient must be overwritten all the same. Positions beyond the
  * longest sequence are there and stay as they are. */
 static tokens make_tokens(problem *p, const shape *s) {
-    tokens t = {.rows = make_sequences(p, s->batch, s->longest)};
-    t.word = take(p, t.rows.rows, sizeof *t.word);
+    tokens t = {.rows = make_sequences(p, s->batch, s->longest), .words = size_in(p, s->words)};
+    t.word = take_array(p, t.rows.rows, sizeof *t.word);
     for (size_t i = 0; i < t.rows.rows; i++) {
-        t.word[i] = s->words == 1 ? 0 : bft_random_below(&p->random, (uint32_t)s->words - 1);
+        t.word[i] = t.words == 1 ? 0 : bft_random_below(&p->random, (uint32_t)t.words - 1);
     }
     return t;
 }
@@ -53,20 +54,20 @@ static void prepare(problem *p) {
     *t = make_tokens(p, s);
     p->extra = t;
     size_t count = t->rows.rows * s->channels, positions = (s->longest + 2) * s->channels;
-    add_input(p, WORD, "word", s->words * s->channels, 1);
+    add_input(p, WORD, "word", t->words * s->channels, 1);
     add_input(p, POSITIONS, "position_table", positions, 0.5);
     if (!s->no_types) {
         add_input(p, TYPES, "type_table", TYPE_ROWS * s->channels, 0.5);
     }
     add_input(p, GAMMA, "gamma", s->channels, 1);
     add_input(p, BETA, "beta", s->channels, 1);
-    add_output(p, Y, "y", count, DY)->mask = s->rate > 0;
+    flows(add_output(p, Y, "y", count, DY), t->rows.rows)->mask = s->rate > 0;
     if (s->inference) {
         return;
     }
-    add_input(p, DY, "dy", count, 1);
+    flows(add_input(p, DY, "dy", count, 1), t->rows.rows);
     if (!s->frozen && !s->frozen_words) {
-        add_gradient(p, DWORD, "dword", s->words * s->channels, WORD, OUTPUT);
+        add_gradient(p, DWORD, "dword", t->words * s->channels, WORD, OUTPUT);
     }
     if (!s->frozen) {
         add_gradient(p, DPOSITIONS, "dposition_table", positions, POSITIONS, ADDED);
@@ -81,7 +82,7 @@ static void prepare(problem *p) {
 static bft_dropout dropout_of(const problem *p) {
     const tokens *t = p->extra;
     const shape *s = p->shape;
-    return make_dropout(s->rate, BFT_SITE_EMBED, t->rows.sample, t->rows.position);
+    return make_dropout(p, s->rate, BFT_SITE_EMBED, t->rows.sample, t->rows.position);
 }
 
 static bft_embed describe(const run *r) {
@@ -89,7 +90,7 @@ static bft_embed describe(const run *r) {
     const tokens *t = r->problem->extra;
     return (bft_embed){
         .rows = t->rows.rows,
-        .words = s->words,
+        .words = t->words,
         .channels = s->channels,
         .eps = 1e-12f,
         .word = r->memory[WORD],
@@ -115,7 +116,7 @@ static bft_embed describe(const run *r) {
 static void memory(const run *r, bft_memory *out) {
     const shape *s = r->problem->shape;
     const tokens *t = r->problem->extra;
-    bft_embed op = {.rows = t->rows.rows, .words = s->words, .channels = s->channels};
+    bft_embed op = {.rows = t->rows.rows, .words = t->words, .channels = s->channels};
     r->ops->embed_memory(&op, out);
 }
 
@@ -179,8 +180,8 @@ static void bound(problem *p) {
     for (size_t i = 0; i < count; i++) {
         size_t c = i % s->channels;
         double factor = row_factor(&dropout, i / s->channels, c);
-        p->tensor[Y].error[i] =
-            factor * bound_norm_output(&norm, i, gamma[c], beta[c]) + 2 * fabs(p->tensor[Y].truth[i]);
+        p->tensor[Y].error[i] = factor * bound_norm_output(&norm, i, gamma[c], beta[c]) +
+                                2 * fabs(p->tensor[Y].truth[i]) + stored(p, p->tensor[Y].truth[i]);
         if (!s->inference) {
             dy[i] = p->tensor[DY].start[i] * factor;
             dy_error[i] = 2 * fabs(dy[i]);

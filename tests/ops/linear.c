@@ -9,7 +9,7 @@ typedef struct shape {
     const char *title;
     size_t rows, in, out;
     bft_activation activation;
-    bool no_bias, inference, dx_add, no_dx, no_dweight, no_dbias;
+    bool no_bias, real_y, inference, dx_add, no_dx, no_dweight, no_dbias;
 } shape;
 
 static const shape shapes[] = {
@@ -21,8 +21,11 @@ static const shape shapes[] = {
     {"7 x 26 to 22, gelu, dx added", 7, 26, 22, .activation = BFT_GELU, .dx_add = true},
     {"3 x 9 to 4 without bias, relu, dx added", 3, 9, 4, .activation = BFT_RELU, .no_bias = true, .no_dbias = true,
      .dx_add = true},
-    {"1 x 312 to 1, a head of one class", 1, 312, 1, .activation = BFT_IDENTITY},
-    {"33 x 312 to 2, a head of two classes", 33, 312, 2, .activation = BFT_IDENTITY},
+    {"1 x 312 to 1, a head of one class", 1, 312, 1, .activation = BFT_IDENTITY, .real_y = true},
+    {"33 x 312 to 2, a head of two classes", 33, 312, 2, .activation = BFT_IDENTITY, .real_y = true},
+    {"7 x 31 to 6, a head without bias, dx added", 7, 31, 6, .activation = BFT_IDENTITY, .no_bias = true,
+     .no_dbias = true, .real_y = true, .dx_add = true},
+    {"7 x 31 to 6, real gelu", 7, 31, 6, .activation = BFT_GELU, .real_y = true},
     {"3 x 312 to 312, pooler", 3, 312, 312, .activation = BFT_TANH},
     {"7 x 264 to 264, pre_classifier", 7, 264, 264, .activation = BFT_RELU},
     {"33 x 264 to 792, packed qkv", 33, 264, 792, .activation = BFT_IDENTITY},
@@ -40,22 +43,28 @@ static const shape shapes[] = {
     {"7 x 31 to 33, only dweight wanted", 7, 31, 33, .activation = BFT_GELU, .no_dx = true, .no_dbias = true},
 };
 
+static size_t rows_of(const problem *p) {
+    return size_in(p, ((const shape *)p->shape)->rows);
+}
+
 static void prepare(problem *p) {
     const shape *s = p->shape;
+    size_t rows = rows_of(p);
+    numbers of_y = s->real_y ? REALS : VALUES;
     p->inference = s->inference;
-    add_input(p, X, "x", s->rows * s->in, 1);
-    add_input(p, WEIGHT, "weight", s->out * s->in,
-              1.5 / sqrt((double)s->in)); /* z within some units: where gelu bends */
+    flows(add_input(p, X, "x", rows * s->in, 1), rows);
+    add_input(p, WEIGHT, "weight", s->out * s->in, 1.5 / sqrt((double)s->in))->numbers =
+        VALUES; /* z within some units: where gelu bends */
     if (!s->no_bias) {
         add_input(p, BIAS, "bias", s->out, 0.5);
     }
-    add_output(p, Y, "y", s->rows * s->out, DY);
+    flows(add_output(p, Y, "y", rows * s->out, DY), rows)->numbers = of_y;
     if (s->inference) {
         return;
     }
-    add_input(p, DY, "dy", s->rows * s->out, 1);
+    flows(add_input(p, DY, "dy", rows * s->out, 1), rows)->numbers = of_y;
     if (!s->no_dx) {
-        add_gradient(p, DX, "dx", s->rows * s->in, X, s->dx_add ? ADDED : OUTPUT);
+        flows(add_gradient(p, DX, "dx", rows * s->in, X, s->dx_add ? ADDED : OUTPUT), rows);
     }
     if (!s->no_dweight) {
         add_gradient(p, DWEIGHT, "dweight", s->out * s->in, WEIGHT, ADDED);
@@ -68,13 +77,14 @@ static void prepare(problem *p) {
 static bft_linear describe(const run *r) {
     const shape *s = r->problem->shape;
     return (bft_linear){
-        .rows = s->rows,
+        .rows = rows_of(r->problem),
         .in = s->in,
         .out = s->out,
         .activation = s->activation,
         .x = r->memory[X],
         .weight = r->memory[WEIGHT],
         .bias = r->memory[BIAS],
+        .real_y = s->real_y,
         .y = r->memory[Y],
         .saved = r->saved,
         .scratch = r->scratch,
@@ -88,7 +98,8 @@ static bft_linear describe(const run *r) {
 
 static void memory(const run *r, bft_memory *out) {
     const shape *s = r->problem->shape;
-    bft_linear op = {.rows = s->rows, .in = s->in, .out = s->out, .activation = s->activation};
+    bft_linear op = {
+        .rows = rows_of(r->problem), .in = s->in, .out = s->out, .activation = s->activation, .real_y = s->real_y};
     r->ops->linear_memory(&op, out);
 }
 
@@ -157,19 +168,31 @@ static double slope_error(bft_activation activation, double z, double z_error) {
     return bends(activation) * z_error + FUNCTION * (1 + fabs(z)) + 1;
 }
 
-/* dz and its bound, (rows, out) both. */
+/* What z loses where the forward keeps it as a value before it goes on: z itself, the bare product that the bias is added to
+ * later, or a sum with a bias that is a value. Without an activation it is so only where there is a bias and y is a value. */
+static double kept(const problem *p, size_t o, double z) {
+    const shape *s = p->shape;
+    double bias = s->no_bias ? 0 : p->tensor[BIAS].start[o];
+    bool exact = s->activation == BFT_IDENTITY && (s->no_bias || s->real_y);
+    return exact ? 0 : stored(p, z) + stored(p, bias);
+}
+
+/* dz and its bound, (rows, out) both. It is a factor of products: that rounds, but where dz is dy and a value already. */
 static void bound_dz(problem *p, double *dz, double *error) {
     const shape *s = p->shape;
+    tensor *y = &p->tensor[Y];
     for (size_t r = 0; r < s->rows; r++) {
         for (size_t o = 0; o < s->out; o++) {
             size_t i = r * s->out + o;
             double z, z_error;
             pre_activation(p, r, o, &z, &z_error);
-            p->tensor[Y].error[i] = activation_error(s->activation, z, z_error);
+            z_error += kept(p, o, z);
+            y->error[i] = activation_error(s->activation, z, z_error) + (s->real_y ? 0 : stored(p, y->truth[i]));
             if (!s->inference) {
                 double dy = fabs(p->tensor[DY].start[i]);
                 dz[i] = dy * slope_size(s->activation, z);
                 error[i] = dy * slope_error(s->activation, z, z_error) + (s->activation == BFT_IDENTITY ? 0 : dz[i]);
+                error[i] += s->activation == BFT_IDENTITY && !s->real_y ? 0 : stored(p, dz[i]);
             }
         }
     }
@@ -199,7 +222,8 @@ static void bound(problem *p) {
     bound_dz(p, dz, error);
     for (size_t i = 0; i < dx->count; i++) {
         size_t row = i / s->in * s->out;
-        dx->error[i] = product_error(dz + row, error + row, 1, weight + i % s->in, s->in, s->out, start_of(dx, i));
+        dx->error[i] = product_error(dz + row, error + row, 1, weight + i % s->in, s->in, s->out, start_of(dx, i)) +
+                       stored(p, dx->truth[i]);
     }
     for (size_t i = 0; i < dweight->count; i++) {
         size_t o = i / s->in;

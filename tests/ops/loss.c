@@ -38,40 +38,47 @@ static const shape shapes[] = {
 };
 
 typedef struct labels {
+    size_t batch;
     uint32_t *target;
     float *targets, *weight;
     double normalizer;
 } labels;
 
 /* Binary targets are 0, 1, or between; squared ones are any number. The normalizer is that of a batch twice as
- * large: a micro-batch is a part. */
+ * large, or three times: a micro-batch is a part. */
 static void prepare(problem *p) {
     const shape *s = p->shape;
+    double part = p->padded == NULL ? 2 : 3;
     labels *l = take(p, 1, sizeof *l);
-    l->target = take(p, s->batch, sizeof *l->target);
-    l->targets = take(p, s->batch * s->classes, sizeof *l->targets);
-    l->weight = s->weighted ? take(p, s->classes, sizeof *l->weight) : NULL;
+    l->batch = size_in(p, s->batch);
+    l->target = take_array(p, l->batch, sizeof *l->target);
+    l->targets = take_array(p, l->batch * s->classes, sizeof *l->targets);
+    l->weight = s->weighted ? take_array(p, s->classes, sizeof *l->weight) : NULL;
     for (size_t k = 0; s->weighted && k < s->classes; k++) {
         l->weight[k] = (float)(0.25 + 2 * bft_random_unit(&p->random));
     }
-    for (size_t b = 0; b < s->batch; b++) {
+    for (size_t b = 0; b < l->batch; b++) {
         l->target[b] = bft_random_below(&p->random, (uint32_t)s->classes);
-        l->normalizer += s->weighted ? 2 * (double)l->weight[l->target[b]] : 2;
+        l->normalizer += s->weighted ? part * (double)l->weight[l->target[b]] : part;
     }
-    for (size_t i = 0; i < s->batch * s->classes; i++) {
+    for (size_t i = 0; i < l->batch * s->classes; i++) {
         l->targets[i] = s->kind == BFT_SQUARED ? draw(p, 2) : (float)bft_random_below(&p->random, 5) / 4;
     }
     if (s->kind != BFT_CROSS_ENTROPY) {
-        l->normalizer = 2 * (double)(s->batch * s->classes);
+        l->normalizer = part * (double)(l->batch * s->classes);
     }
     p->extra = l;
-    add_input(p, LOGITS, "logits", s->batch * s->classes, s->scale);
-    add_output(p, LOSS, "loss", s->batch, NONE)->doubles = true;
+    add_input(p, LOGITS, "logits", l->batch * s->classes, s->scale)->rows = l->batch;
+    tensor *loss = add_output(p, LOSS, "loss", l->batch, NONE);
+    loss->numbers = DOUBLES;
+    loss->rows = l->batch;
     tensor *total = add_input(p, TOTAL, "total", 1, 1);
     total->role = ADDED;
-    total->doubles = true;
+    total->numbers = DOUBLES;
     if (!s->no_gradient) {
-        add_gradient(p, DLOGITS, "dlogits", s->batch * s->classes, LOGITS, OUTPUT)->backward = false;
+        tensor *dlogits = add_gradient(p, DLOGITS, "dlogits", l->batch * s->classes, LOGITS, OUTPUT);
+        dlogits->backward = false;
+        dlogits->rows = l->batch;
     }
 }
 
@@ -79,7 +86,7 @@ static void forward(const run *r) {
     const shape *s = r->problem->shape;
     const labels *l = r->problem->extra;
     bft_loss op = {.kind = s->kind,
-                   .batch = s->batch,
+                   .batch = l->batch,
                    .classes = s->classes,
                    .logits = r->memory[LOGITS],
                    .target = s->kind == BFT_CROSS_ENTROPY ? l->target : NULL,
@@ -177,7 +184,8 @@ static void bound_total(problem *p) {
 
 static void bound(problem *p) {
     const shape *s = p->shape;
-    for (size_t b = 0; b < s->batch; b++) {
+    const labels *l = p->extra;
+    for (size_t b = 0; b < l->batch; b++) {
         if (s->kind == BFT_CROSS_ENTROPY) {
             bound_cross_entropy(p, b);
         } else if (s->kind == BFT_BINARY) {

@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const subject *const subjects[] = {
-    &memory_subject,        &cast_subject,   &embed_subject,      &linear_subject, &attention_subject,
-    &residual_norm_subject, &gather_subject, &mean_subject,       &mask_subject,   &loss_subject,
-    &norm_subject,          &adamw_subject,  &adamw_rows_subject,
+    &memory_subject,    &to_device_subject,     &to_values_subject, &embed_subject,      &linear_subject,
+    &attention_subject, &residual_norm_subject, &gather_subject,    &mean_subject,       &mask_subject,
+    &loss_subject,      &norm_subject,          &adamw_subject,     &adamw_rows_subject,
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MAX_BACKENDS = 16 };
 
@@ -27,6 +27,7 @@ typedef struct session {
     options options;
     const bft_ops *ref64;
     const bft_ops *backends[MAX_BACKENDS]; /* NULL at the end */
+    bool threads[MAX_BACKENDS];            /* whether the backend has several */
     size_t passed, failed;
 } session;
 
@@ -43,20 +44,9 @@ static void count(session *all, const subject *s, size_t shape, const char *judg
     }
 }
 
-static void make_problem(problem *p, const subject *s, size_t shape, uint64_t seed) {
-    uint32_t stream = 0;
-    for (const char *c = s->op; *c != '\0'; c++) {
-        stream = stream * 31 + (unsigned char)*c;
-    }
-    *p = (problem){.subject = s,
-                   .shape = (const char *)s->shapes + shape * s->shape_size,
-                   .random = bft_random_create(seed, stream + (uint32_t)shape, 0)};
-    s->prepare(p);
-}
-
 /* ref64's result becomes the truth, and what is wrong with it by itself is told. */
 static const char *find_truth(problem *p, const bft_ops *ref64, char *why, size_t room) {
-    double *result[MAX_TENSORS] = {0};
+    results result = {0};
     const char *wrong = NULL;
     if (p->subject->truth != NULL) {
         p->subject->truth(p);
@@ -72,36 +62,48 @@ static const char *find_truth(problem *p, const bft_ops *ref64, char *why, size_
     return wrong;
 }
 
-/* The same bits with 1, 2 and 3 threads. */
-static const char *check_threads(const problem *p, const bft_ops *ops, double *const one[MAX_TENSORS], char *why,
-                                 size_t room) {
-    for (int threads = 2; threads <= 3; threads++) {
-        double *result[MAX_TENSORS] = {0};
-        bft_arena arena = {0};
-        const char *wrong = run_problem(p, ops, threads, &arena, result, why, room);
-        for (int at = 0; at < MAX_TENSORS && wrong == NULL; at++) {
-            if (one[at] != NULL && memcmp(one[at], result[at], p->tensor[at].count * sizeof(double)) != 0) {
-                snprintf(why, room, "%s has other bits with %d threads than with 1", p->tensor[at].name, threads);
-                wrong = why;
-            }
-        }
-        bft_arena_free(&arena);
-        if (wrong != NULL) {
-            return wrong;
+static const char *compare_bits(const problem *p, const results one, const results other, const char *when, char *why,
+                                size_t room) {
+    for (int at = 0; at < MAX_TENSORS; at++) {
+        if (one[at] != NULL && memcmp(one[at], other[at], p->tensor[at].count * sizeof(double)) != 0) {
+            snprintf(why, room, "%s has other bits %s", p->tensor[at].name, when);
+            return why;
         }
     }
     return NULL;
 }
 
-static const char *check_backend(const problem *p, const bft_ops *ops, double *worst, char *why, size_t room) {
-    double *result[MAX_TENSORS] = {0};
-    bft_arena arena = {0};
-    const char *wrong = run_problem(p, ops, 1, &arena, result, why, room);
-    if (wrong == NULL) {
-        wrong = compare(p, ops->real, result, worst, why, room);
+/* The same bits with 2 and 3 threads as with 1, where the backend has several. */
+static const char *check_threads(const problem *p, const bft_ops *ops, const results one, bft_arena *arena, char *why,
+                                 size_t room) {
+    const char *wrong = NULL;
+    for (int threads = 2; threads <= 3 && wrong == NULL; threads++) {
+        results result = {0};
+        wrong = run_problem(p, ops, threads, arena, result, why, room);
+        wrong = wrong != NULL ? wrong : compare_bits(p, one, result, "with more threads than 1", why, room);
     }
-    if (wrong == NULL) {
-        wrong = check_threads(p, ops, result, why, room);
+    return wrong;
+}
+
+/* Each problem by itself, the first is judged; then both in stretches, often enough for what is recorded to be used
+ * again. */
+static const char *check_backend(const problem *p, const problem *other, const bft_ops *ops, bool threads,
+                                 double *worst, char *why, size_t room) {
+    turn turns[] = {{.problem = p},
+                    {.problem = other},
+                    {.problem = p, .stretch = true},
+                    {.problem = other, .stretch = true},
+                    {.problem = p, .stretch = true},
+                    {.problem = other, .stretch = true}};
+    enum { TURNS = sizeof turns / sizeof turns[0] };
+    bft_arena arena = {0};
+    const char *wrong = run_turns(turns, TURNS, ops, &arena, why, room);
+    wrong = wrong != NULL ? wrong : compare(p, ops->real, turns[0].result, worst, why, room);
+    for (size_t i = 2; i < TURNS && wrong == NULL; i++) {
+        wrong = compare_bits(turns[i].problem, turns[i % 2].result, turns[i].result, "in a stretch", why, room);
+    }
+    if (wrong == NULL && threads) {
+        wrong = check_threads(p, ops, turns[0].result, &arena, why, room);
     }
     bft_arena_free(&arena);
     return wrong;
@@ -112,37 +114,63 @@ static bool is_chosen(const options *chosen, const bft_ops *ops) {
            (strcmp(chosen->backend, "cpu") == 0 && strncmp(ops->name, "cpu", 3) == 0);
 }
 
-static void run_shape(session *all, const subject *s, size_t shape, tally by_backend[MAX_BACKENDS],
+/* Whether a backend with this type of values is to be tested. */
+static bool is_wanted(const session *all, bft_dtype values) {
+    for (size_t i = 0; all->backends[i] != NULL; i++) {
+        if (all->backends[i]->values == values && is_chosen(&all->options, all->backends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void run_backend(session *all, const problem *p, size_t shape, size_t backend, tally *by) {
+    char why[512];
+    const bft_ops *ops = all->backends[backend];
+    problem other;
+    problem_open(&other, p->subject, shape, all->options.seed, p->values, ops->padded);
+    by->cases++;
+    const char *wrong = check_backend(p, &other, ops, all->threads[backend], &by->worst, why, sizeof why);
+    count(all, p->subject, shape, ops->name, wrong);
+    problem_close(&other);
+}
+
+static void run_differences(session *all, problem *p, size_t shape, tally *by) {
+    char why[512];
+    by->cases++;
+    const char *wrong = check_differences(p, all->ref64, &by->worst, why, sizeof why);
+    count(all, p->subject, shape, "finite differences", wrong);
+}
+
+static void run_shape(session *all, const subject *s, size_t shape, bft_dtype values, tally by_backend[MAX_BACKENDS],
                       tally *differences) {
     char why[512];
     problem p;
-    make_problem(&p, s, shape, all->options.seed);
+    problem_open(&p, s, shape, all->options.seed, values, NULL);
     const char *broken = find_truth(&p, all->ref64, why, sizeof why);
     if (broken != NULL) {
         count(all, s, shape, "ref64", broken);
-        bft_arena_free(&p.arena);
-        return;
     }
     const bft_ops *const *every = all->backends;
-    for (size_t i = 0; every[i] != NULL; i++) {
-        if (is_chosen(&all->options, every[i]) && (every[i] != all->ref64 || s->truth != NULL)) {
-            by_backend[i].cases++;
-            const char *wrong = check_backend(&p, every[i], &by_backend[i].worst, why, sizeof why);
-            count(all, s, shape, every[i]->name, wrong);
+    for (size_t i = 0; broken == NULL && every[i] != NULL; i++) {
+        bool judged = every[i] != all->ref64 || s->truth != NULL;
+        if (judged && every[i]->values == values && is_chosen(&all->options, every[i])) {
+            run_backend(all, &p, shape, i, &by_backend[i]);
         }
     }
-    if (is_chosen(&all->options, all->ref64) && differences_possible(&p)) {
-        differences->cases++;
-        const char *wrong = check_differences(&p, all->ref64, &differences->worst, why, sizeof why);
-        count(all, s, shape, "finite differences", wrong);
+    if (broken == NULL && values == BFT_F32 && is_chosen(&all->options, all->ref64) && differences_possible(&p)) {
+        run_differences(all, &p, shape, differences);
     }
-    bft_arena_free(&p.arena);
+    problem_close(&p);
 }
 
 static void run_subject(session *all, const subject *s) {
     tally by_backend[MAX_BACKENDS] = {0}, differences = {0};
-    for (size_t shape = 0; shape < s->shape_count; shape++) {
-        run_shape(all, s, shape, by_backend, &differences);
+    static const bft_dtype types[] = {BFT_F32, BFT_BF16, BFT_F16};
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        for (size_t shape = 0; is_wanted(all, types[t]) && shape < s->shape_count; shape++) {
+            run_shape(all, s, shape, types[t], by_backend, &differences);
+        }
     }
     for (size_t i = 0; all->backends[i] != NULL; i++) {
         if (by_backend[i].cases > 0) {
@@ -178,6 +206,15 @@ static bool parse(int count_of, char **words, options *out) {
     return true;
 }
 
+static bool has_threads(const bft_ops *ops) {
+    bft_device *device;
+    bft_error err;
+    must(ops->open(&err, &(bft_device_options){.threads = 2}, &device), &err);
+    bool has = ops->threads(device) > 1;
+    ops->close(device);
+    return has;
+}
+
 /* All that this machine can run; and the one asked for, which may be a library of its own. */
 static void find_backends(session *all) {
     bft_error err;
@@ -195,6 +232,9 @@ static void find_backends(session *all) {
         if (!known) {
             all->backends[count] = asked;
         }
+    }
+    for (size_t i = 0; all->backends[i] != NULL; i++) {
+        all->threads[i] = has_threads(all->backends[i]);
     }
 }
 

@@ -35,10 +35,14 @@ norm_bound bound_norm(problem *p, size_t rows, size_t channels, const double *in
     norm_bound b = {.rows = rows, .channels = channels};
     b.normal = take(p, rows * channels, sizeof(double));
     b.normal_error = take(p, rows * channels, sizeof(double));
+    b.saved_error = take(p, rows * channels, sizeof(double));
     b.scale = take(p, rows, sizeof(double));
     b.scale_error = take(p, rows, sizeof(double));
     for (size_t r = 0; r < rows; r++) {
         bound_row(&b, r, input + r * channels, input_error + r * channels, eps);
+    }
+    for (size_t i = 0; i < rows * channels; i++) {
+        b.saved_error[i] = b.normal_error[i] + stored(p, b.normal[i]);
     }
     return b;
 }
@@ -52,7 +56,7 @@ double bound_norm_output(const norm_bound *b, size_t i, double gamma, double bet
 static void bound_dx_row(const norm_bound *b, size_t row, const double *gamma, const double *dy, const double *dy_error,
                          double *dx_size, double *dx_error) {
     size_t channels = b->channels, start = row * channels;
-    const double *n = b->normal + start, *n_error = b->normal_error + start;
+    const double *n = b->normal + start, *n_error = b->saved_error + start;
     double count = (double)channels, mean = 0, along = 0, size = 0, size_along = 0, passed = 0, passed_along = 0;
     for (size_t c = 0; c < channels; c++) {
         double g = dy[c] * gamma[c], g_error = dy_error[c] * fabs(gamma[c]) + fabs(g);
@@ -87,7 +91,7 @@ void bound_gamma_beta(const norm_bound *b, const double *dy, const double *dy_er
         double size = fabs(dgamma->start[c]), passed_on = 0;
         for (size_t i = c; i < b->rows * b->channels; i += b->channels) {
             size += fabs(dy[i] * b->normal[i]);
-            passed_on += dy_error[i] * fabs(b->normal[i]) + fabs(dy[i]) * b->normal_error[i];
+            passed_on += dy_error[i] * fabs(b->normal[i]) + fabs(dy[i]) * b->saved_error[i];
         }
         dgamma->error[c] = (growth(b->rows + 1) + 1) * size + passed_on;
     }

@@ -7,6 +7,7 @@
 typedef struct norm_bound {
     size_t rows, channels;
     double *normal, *normal_error; /* (rows, C) the rows before gamma and beta, and their bound */
+    double *saved_error;           /* the same of those that the backward reads: values */
     double *scale, *scale_error;   /* (rows) 1 / sigma, and its bound, relative */
 } norm_bound;
 

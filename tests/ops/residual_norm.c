@@ -63,18 +63,18 @@ static void prepare(problem *p) {
     *rows = make_sequences(p, s->batch, s->longest);
     p->extra = rows;
     size_t count = rows->rows * s->channels;
-    tensor *x = add_input(p, X, "x", count, 1);
+    tensor *x = flows(add_input(p, X, "x", count, 1), rows->rows);
     for (size_t i = 0; i < count; i++) {
         x->start[i] = (double)(float)(x->start[i] + s->offset);
     }
-    add_input(p, RESIDUAL, "residual", count, 1);
+    flows(add_input(p, RESIDUAL, "residual", count, 1), rows->rows);
     add_input(p, GAMMA, "gamma", s->channels, 1);
     add_input(p, BETA, "beta", s->channels, 1);
-    add_output(p, Y, "y", count, DY);
+    flows(add_output(p, Y, "y", count, DY), rows->rows);
     if (!s->inference) {
-        add_input(p, DY, "dy", count, 1);
-        add_gradient(p, DX, "dx", count, X, OUTPUT)->mask = s->rate > 0;
-        add_gradient(p, DRESIDUAL, "dresidual", count, RESIDUAL, OUTPUT);
+        flows(add_input(p, DY, "dy", count, 1), rows->rows);
+        flows(add_gradient(p, DX, "dx", count, X, OUTPUT), rows->rows)->mask = s->rate > 0;
+        flows(add_gradient(p, DRESIDUAL, "dresidual", count, RESIDUAL, OUTPUT), rows->rows);
         if (!s->frozen) {
             add_gradient(p, DGAMMA, "dgamma", s->channels, GAMMA, ADDED);
             add_gradient(p, DBETA, "dbeta", s->channels, BETA, ADDED);
@@ -86,7 +86,7 @@ static void prepare(problem *p) {
 static bft_dropout dropout_of(const problem *p) {
     const sequences *rows = p->extra;
     const shape *s = p->shape;
-    return make_dropout(s->rate, BFT_SITE_ATTENTION_OUT, rows->sample, rows->position);
+    return make_dropout(p, s->rate, BFT_SITE_ATTENTION_OUT, rows->sample, rows->position);
 }
 
 static bft_residual_norm describe(const run *r) {
@@ -144,7 +144,7 @@ static void bound(problem *p) {
     const double *gamma = p->tensor[GAMMA].start, *beta = p->tensor[BETA].start;
     for (size_t i = 0; i < count; i++) {
         size_t c = i % s->channels;
-        p->tensor[Y].error[i] = bound_norm_output(&norm, i, gamma[c], beta[c]);
+        p->tensor[Y].error[i] = bound_norm_output(&norm, i, gamma[c], beta[c]) + stored(p, p->tensor[Y].truth[i]);
     }
     if (s->inference) {
         return;
@@ -156,7 +156,8 @@ static void bound(problem *p) {
     bound_gamma_beta(&norm, dy, exact, &p->tensor[DGAMMA], &p->tensor[DBETA]);
     for (size_t i = 0; i < count; i++) {
         double factor = row_factor(&dropout, i / s->channels, i % s->channels);
-        dx->error[i] = factor * dresidual->error[i] + 2 * fabs(dx->truth[i]);
+        dx->error[i] = factor * dresidual->error[i] + 2 * fabs(dx->truth[i]) + stored(p, dx->truth[i]);
+        dresidual->error[i] += stored(p, dresidual->truth[i]);
     }
 }
 
