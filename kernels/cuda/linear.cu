@@ -4,6 +4,7 @@
  * bft_runtime_takes says. It reads a bias of the result's type: to 16-bit values the bias is rounded first. With one, `saved` keeps the
  * bare product, rounded to a value; forward and backward both add the bias to that, in float. */
 #include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/wide.cuh"
 
 /* A block takes a chunk of rows: a warp across the columns, LINEAR_WARPS rows at a time. */
 enum { LINEAR_WARPS = 8, FORWARD_ROWS = 32 };
@@ -36,36 +37,13 @@ __device__ __forceinline__ float slope(bft_activation activation, float x) {
     }
 }
 
-/* ---- WIDTH values side by side, 4 or 1 ---- */
-
-template <int WIDTH, typename T> __device__ __forceinline__ void load(const T *from, float (&to)[WIDTH]) {
-    if constexpr (WIDTH == 4) {
-        float4 x = load_four(from);
-        to[0] = x.x;
-        to[1] = x.y;
-        to[2] = x.z;
-        to[3] = x.w;
-    } else {
-        to[0] = to_float(*from);
-    }
-}
-
-template <int WIDTH, typename T> __device__ __forceinline__ void store(T *to, const float (&from)[WIDTH]) {
-    if constexpr (WIDTH == 4) {
-        float4 x = {from[0], from[1], from[2], from[3]};
-        store_four(to, x);
-    } else {
-        *to = from_float<T>(from[0]);
-    }
-}
-
-/* ---- Kernels: blocks (chunks of rows, columns) of (WARP_SIZE, LINEAR_WARPS) threads; Y is the type of y and of its gradient ---- */
+/* ---- Kernels: blocks (chunks of rows, strips of columns) of (WARP_SIZE, LINEAR_WARPS) threads; Y is the type of y and dy ---- */
 
 /* y = activation(product + bias); the product may be y. */
 template <int WIDTH, typename Y>
 __global__ void activation_forward(const Y *product, const float *bias, Y *y, size_t rows, size_t columns,
                                    bft_activation activation) {
-    size_t column = ((size_t)blockIdx.y * WARP_SIZE + threadIdx.x) * WIDTH, first = (size_t)blockIdx.x * FORWARD_ROWS;
+    size_t column = column_in<WIDTH>(blockIdx.y), first = (size_t)blockIdx.x * FORWARD_ROWS;
     size_t last = first + FORWARD_ROWS < rows ? first + FORWARD_ROWS : rows;
     if (column >= columns) {
         return;
@@ -83,32 +61,12 @@ __global__ void activation_forward(const Y *product, const float *bias, Y *y, si
     }
 }
 
-/* A sum of each column over the block's rows: of its warps, from the first to the last. */
-template <int WIDTH>
-__device__ __forceinline__ void store_column_sums(const float (&sum)[WIDTH], size_t column, size_t columns,
-                                                  float *out) {
-    SHARED(float, sums); /* (LINEAR_WARPS, WARP_SIZE, WIDTH) */
-    for (int i = 0; i < WIDTH; i++) {
-        sums[(threadIdx.y * WARP_SIZE + threadIdx.x) * WIDTH + i] = sum[i];
-    }
-    __syncthreads();
-    if (threadIdx.y == 0 && column < columns) {
-        float total[WIDTH] = {};
-        for (int warp = 0; warp < LINEAR_WARPS; warp++) {
-            for (int i = 0; i < WIDTH; i++) {
-                total[i] += sums[(warp * WARP_SIZE + threadIdx.x) * WIDTH + i];
-            }
-        }
-        store(out + column, total);
-    }
-}
-
 /* dz = dy slope(product + bias), to be multiplied with; partial (chunks, columns) = its sums over each chunk of rows, of dz before it
- * is rounded. Of dz and partial one may be NULL; product is for BFT_IDENTITY. */
+ * is rounded. Of dz and partial one may be NULL; so may product, for BFT_IDENTITY. */
 template <int WIDTH, typename T, typename Y>
 __global__ void activation_backward(const Y *dy, const Y *product, const float *bias, T *dz, float *partial,
                                     size_t rows, size_t columns, bft_activation activation) {
-    size_t column = ((size_t)blockIdx.y * WARP_SIZE + threadIdx.x) * WIDTH, first = (size_t)blockIdx.x * CHUNK_ROWS;
+    size_t column = column_in<WIDTH>(blockIdx.y), first = (size_t)blockIdx.x * CHUNK_ROWS;
     size_t last = first + CHUNK_ROWS < rows ? first + CHUNK_ROWS : rows;
     float add[WIDTH] = {}, z[WIDTH] = {}, d[WIDTH], sum[WIDTH] = {};
     if (bias != NULL && column < columns) {
@@ -128,22 +86,18 @@ __global__ void activation_backward(const Y *dy, const Y *product, const float *
         }
     }
     if (partial != NULL) {
-        store_column_sums(sum, column, columns, partial + blockIdx.x * columns);
+        SHARED(float, room);
+        sum_warps(sum, room);
+        if (threadIdx.y == 0 && column < columns) {
+            store(partial + blockIdx.x * columns + column, sum);
+        }
     }
 }
 
 /* ---- Starting them ---- */
 
-static bool by_four(size_t columns, const void *a, const void *b, const void *c, const void *d) {
-    uintptr_t places = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
-                       reinterpret_cast<uintptr_t>(c) | reinterpret_cast<uintptr_t>(d);
-    return columns % 4 == 0 && places % sizeof(float4) == 0;
-}
-
 static dim3 grid_of(size_t rows, size_t chunk, size_t columns, int width) {
-    size_t across = static_cast<size_t>(WARP_SIZE * width);
-    return dim3(static_cast<unsigned>((rows + chunk - 1) / chunk),
-                static_cast<unsigned>((columns + across - 1) / across));
+    return dim3(static_cast<unsigned>((rows + chunk - 1) / chunk), strips_of(columns, width));
 }
 
 template <typename Y>
@@ -152,7 +106,7 @@ static void start_forward(bft_device *device, const bft_linear *op, const void *
     Y *y = static_cast<Y *>(op->y);
     size_t rows = bft_padded(op->rows);
     dim3 block(WARP_SIZE, LINEAR_WARPS);
-    if (by_four(op->out, product, bias, y, NULL)) {
+    if (by_four(op->out, {product, bias, y})) {
         LAUNCH(device, (activation_forward<4, Y>), grid_of(rows, FORWARD_ROWS, op->out, 4), block, 0, product,
                static_cast<const float *>(bias), y, rows, op->out, op->activation);
     } else {
@@ -169,14 +123,14 @@ static void start_backward(bft_device *device, const bft_linear *op, T *dz, floa
         product = static_cast<const Y *>(op->saved);
         bias = static_cast<const float *>(op->bias);
     }
-    size_t rows = bft_padded(op->rows), shared = LINEAR_WARPS * WARP_SIZE * sizeof(float);
+    size_t rows = bft_padded(op->rows);
     dim3 block(WARP_SIZE, LINEAR_WARPS);
-    if (by_four(op->out, dy, product, bias, dz) && by_four(op->out, partial, NULL, NULL, NULL)) {
-        LAUNCH(device, (activation_backward<4, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 4), block, 4 * shared, dy,
-               product, bias, dz, partial, rows, op->out, op->activation);
+    if (by_four(op->out, {dy, product, bias, dz, partial})) {
+        LAUNCH(device, (activation_backward<4, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 4), block,
+               strip_bytes(4, LINEAR_WARPS), dy, product, bias, dz, partial, rows, op->out, op->activation);
     } else {
-        LAUNCH(device, (activation_backward<1, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 1), block, shared, dy,
-               product, bias, dz, partial, rows, op->out, op->activation);
+        LAUNCH(device, (activation_backward<1, T, Y>), grid_of(rows, CHUNK_ROWS, op->out, 1), block,
+               strip_bytes(1, LINEAR_WARPS), dy, product, bias, dz, partial, rows, op->out, op->activation);
     }
 }
 
