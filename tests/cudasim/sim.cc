@@ -38,6 +38,7 @@ uint64_t slots[2][WORST_THREADS];
 unsigned stamps[2][WORST_THREADS]; /* the exchange that wrote the slot, per thread from 1 */
 std::vector<char> shared_memory;
 uint64_t random_state = 0;                              /* 0: in order */
+unsigned long launches = 0;                             /* so far */
 uint64_t blocks = 0;                                    /* started so far */
 bool running = false;                                   /* a thread of the device, not the host */
 auto &device_memory = *new std::map<uintptr_t, size_t>; /* where each allocation starts, and its bytes */
@@ -170,7 +171,7 @@ void run_block(size_t shared_bytes) {
 } // namespace
 
 bool launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread) {
-    static unsigned long launches = 0, failing = from_environment("BERTFT_SIM_FAIL_LAUNCH");
+    static unsigned long failing = from_environment("BERTFT_SIM_FAIL_LAUNCH");
     static bool seeded = (random_state = from_environment("BERTFT_SIM_ORDER"), true);
     (void)seeded;
     if (++launches == failing) {
@@ -218,6 +219,9 @@ void count(const char *name, how ran) {
 
 void report() {
     const char *titles[] = {"kernel", "substituted"};
+    if (from_environment("BERTFT_SIM_REPORT") == 1) {
+        fprintf(stderr, "cudasim: launches: %lu\n", launches);
+    }
     for (how ran : {AS_KERNEL, SUBSTITUTED}) {
         for (const auto &[name, times] : counts[ran]) {
             if (from_environment("BERTFT_SIM_REPORT") == 1) {
