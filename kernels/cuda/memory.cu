@@ -12,7 +12,7 @@ bft_status bft_cuda_alloc(bft_error *err, bft_device *device, size_t bytes, void
         size_t free_bytes = 0, total = 0;
         bft_runtime_memory(device->runtime, &free_bytes, &total);
         return bft_error_set(err, BFT_FAILED, "cuda: %s: %zu MB asked for, %zu of %zu MB are free", failure,
-                             bytes >> 20, free_bytes >> 20, total >> 20);
+                             (bytes + (1 << 20) - 1) >> 20, free_bytes >> 20, total >> 20);
     }
     return BFT_OK;
 }
