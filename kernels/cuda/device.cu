@@ -21,5 +21,9 @@ bft_runtime *bft_runtime_of(bft_device *device) {
 }
 
 size_t bft_padded(size_t rows) {
-    return rows;
+    size_t step = 8;
+    while (step * 16 <= rows) {
+        step *= 2;
+    }
+    return (rows + step - 1) / step * step;
 }

@@ -1,15 +1,15 @@
 /* gather.cu: rows by index, and back, a warp a row; A is the type of their elements. */
 #include "kernels/cuda/wide.cuh"
 
+/* From the last row to `rows`: zeros. */
 template <int WIDTH, typename A>
 __global__ void gather_rows(const A *x, const uint32_t *index, A *y, const uint32_t *count, size_t rows,
                             size_t channels) {
     size_t row = warp_row();
-    if (row >= rows) {
-        return;
-    }
     if (row >= *count) {
-        zero_row<WIDTH>(y + row * channels, channels);
+        if (row < rows) {
+            zero_row<WIDTH>(y + row * channels, channels);
+        }
         return;
     }
     const A *from = x + index[row] * channels;
@@ -42,10 +42,10 @@ __global__ void add_rows(const A *dy, const uint32_t *index, A *dx, const uint32
 template <int WIDTH, typename A> static void start_forward(bft_device *device, const bft_gather *op) {
     const uint32_t *index = mirror_rows(device, op->index, op->rows);
     const uint32_t *count = mirror_value(device, static_cast<uint32_t>(op->rows));
-    size_t rows = bft_padded(op->rows);
+    size_t rows = bft_padded(op->rows), zeroed = op->real ? 0 : rows; /* reals are rows of words: not padded */
     if (healthy(device)) {
         LAUNCH(device, (gather_rows<WIDTH, A>), blocks_for(rows, ROW_WARPS), ROW_THREADS, 0,
-               static_cast<const A *>(op->x), index, static_cast<A *>(op->y), count, rows, op->channels);
+               static_cast<const A *>(op->x), index, static_cast<A *>(op->y), count, zeroed, op->channels);
     }
 }
 

@@ -4,7 +4,7 @@
 #include <new>
 #include <stdlib.h>
 
-enum { RECORD = 2 << 20, GRAPHS = 64, CAPTURED_AT = 3 };
+enum { RECORD = 2 << 20, GRAPHS = 64, CAPTURED_AT = 2 };
 
 /* In the record each command is this, and behind it its bytes, rounded up. */
 struct command {

@@ -1,7 +1,7 @@
 /* queue.cuh: commands for the device: done at once, or between begin and end put on record and started together.
  *
  * A small model's step is some hundred kernels of microseconds each, which take longer to start than to run. So what is asked for
- * between begin and end is written down: for each command a function and the bytes that it reads. A record that comes a third time,
+ * between begin and end is written down: for each command a function and the bytes that it reads. A record that comes a second time,
  * byte for byte, is started as one CUDA graph; before that it is walked through. Both start the same kernels with the same
  * arguments, so they give the same bits. What changes from batch to batch lies in memory that the commands read (device.cuh). */
 #ifndef BFT_KERNELS_CUDA_QUEUE_CUH

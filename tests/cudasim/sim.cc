@@ -1,16 +1,16 @@
-/* sim.cc: fibers, barriers and shuffles. */
+/* sim.cc: fibers, barriers and shuffles.
+ *
+ * A fiber is made once, by makecontext, and then runs one thread after another. It is left and entered by _setjmp and _longjmp, which
+ * ask the kernel nothing: swapcontext makes a system call. */
 #include "tests/cudasim/sim.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <setjmp.h>
 #include <string>
 #include <ucontext.h>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#endif
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -23,7 +23,8 @@ enum { STACK = 64 * 1024 };
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
 
 struct fiber {
-    ucontext_t context;
+    bool made = false;
+    jmp_buf place; /* where it goes on */
     char stack[STACK];
     state now = DONE;
     unsigned round = 0; /* of exchanges, to alternate between two slots */
@@ -31,13 +32,13 @@ struct fiber {
 };
 
 fiber *fibers = new fiber[WORST_THREADS]; /* for as long as the program runs */
-ucontext_t scheduler;
+jmp_buf scheduler; /* where the host goes on */
 const std::function<void()> *body;
 unsigned current, threads;
 uint64_t slots[2][WORST_THREADS];
 unsigned stamps[2][WORST_THREADS]; /* the exchange that wrote the slot, per thread from 1 */
 std::vector<char> shared_memory;
-uint64_t random_state = 0;                              /* 0: in order */
+uint64_t random_state = 0; /* 0: in order */
 unsigned long launches = 0;                             /* so far */
 uint64_t blocks = 0;                                    /* started so far */
 bool running = false;                                   /* a thread of the device, not the host */
@@ -62,23 +63,50 @@ uint64_t next_random() {
     return random_state;
 }
 
-void enter() {
-    (*body)();
-    fibers[current].now = DONE;
-    swapcontext(&fibers[current].context, &scheduler);
+__attribute__((noinline)) void leave_fiber() {
+    if (_setjmp(fibers[current].place) == 0) {
+        _longjmp(scheduler, 1);
+    }
 }
 
 void pause_as(state why) {
     fibers[current].now = why;
-    swapcontext(&fibers[current].context, &scheduler);
+    leave_fiber();
     fibers[current].phase++;
+}
+
+[[noreturn]] void run_threads() {
+    for (;;) {
+        (*body)();
+        fibers[current].now = DONE;
+        leave_fiber();
+    }
+}
+
+__attribute__((noinline)) void make_fiber(fiber *f) {
+    static ucontext_t context, unused;
+    f->made = true;
+    getcontext(&context);
+    context.uc_stack.ss_sp = f->stack;
+    context.uc_stack.ss_size = STACK;
+    makecontext(&context, run_threads, 0);
+    swapcontext(&unused, &context);
+}
+
+__attribute__((noinline)) void enter_fiber(fiber *f) {
+    if (_setjmp(scheduler) == 0) {
+        if (f->made) {
+            _longjmp(f->place, 1);
+        }
+        make_fiber(f);
+    }
 }
 
 void resume(unsigned thread) {
     current = thread;
     threadIdx = dim3(thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y));
     running = true;
-    swapcontext(&scheduler, &fibers[thread].context);
+    enter_fiber(&fibers[thread]);
     running = false;
 }
 
@@ -119,27 +147,11 @@ void make_order(std::vector<unsigned> &order) {
     }
 }
 
-/* AddressSanitizer must not hold the frames of the thread before, which never returned, against this one. */
-void forget_frames(char *stack) {
-#if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(stack, STACK);
-#else
-    (void)stack;
-#endif
-}
-
-/* A fresh fiber for thread t. Not inlined: getcontext is one of the functions that return twice. */
-__attribute__((noinline)) void prepare(unsigned t) {
+void prepare(unsigned t) {
     fiber &f = fibers[t];
     f.now = READY;
     f.round = f.phase = 0;
     stamps[0][t] = stamps[1][t] = 0;
-    forget_frames(f.stack);
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack;
-    f.context.uc_stack.ss_size = STACK;
-    f.context.uc_link = &scheduler;
-    makecontext(&f.context, enter, 0);
 }
 
 void run_block(size_t shared_bytes) {
