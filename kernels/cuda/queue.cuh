@@ -40,6 +40,7 @@ template <typename F, typename... R> struct kernel_arguments<F, R...> {
 };
 
 template <typename... P> struct kernel_launch {
+    const char *name;
     void (*kernel)(P...);
     bft_launch_shape shape;
     kernel_arguments<P...> arguments;
@@ -75,7 +76,7 @@ template <typename... P> static const char *start_kernel(bft_device *device, con
     const auto *launch = static_cast<const kernel_launch<P...> *>(arguments);
     void *pointers[sizeof...(P) + 1];
     point_at(launch->arguments, pointers);
-    return bft_runtime_launch(bft_runtime_of(device), handle_of(launch->kernel), launch->shape, pointers);
+    return bft_runtime_launch(bft_runtime_of(device), launch->name, handle_of(launch->kernel), launch->shape, pointers);
 }
 
 template <typename... P, typename... A>
@@ -83,6 +84,7 @@ static inline void bft_launch(bft_device *device, const char *name, void (*kerne
                               const A &...arguments) {
     alignas(kernel_launch<P...>) unsigned char bytes[sizeof(kernel_launch<P...>)] = {};
     auto *launch = reinterpret_cast<kernel_launch<P...> *>(bytes);
+    launch->name = name;
     launch->kernel = kernel;
     put_argument(&launch->shape, shape);
     put_arguments(&launch->arguments, arguments...);

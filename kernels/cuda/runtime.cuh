@@ -48,7 +48,7 @@ const char *bft_runtime_replay(bft_runtime *runtime, bft_graph *graph);
 void bft_runtime_forget(bft_runtime *runtime, bft_graph *graph);
 
 /* A kernel, with the addresses of its arguments. */
-const char *bft_runtime_launch(bft_runtime *runtime, kernel_handle kernel, const bft_launch_shape &shape,
+const char *bft_runtime_launch(bft_runtime *runtime, const char *name, kernel_handle kernel, const bft_launch_shape &shape,
                                void **arguments);
 
 /* c (m, n) = a' b' [+ c] [+ bias in each row]: row-major; a' is a (m, k), or the transpose of a (k, m); b' is b (k, n) or the transpose of b

@@ -92,7 +92,7 @@ bft_status bft_optimizer_create(bft_error *err, bft_optimizer *o, bft_model *mod
     o->history[0].decay_product = 1;
     const bft_backend *backend = &model->backend;
     void *steps = NULL, *norm = NULL;
-    BFT_TRY(backend->ops->alloc(err, backend->device, ((size_t)total_steps + 1) * sizeof *o->history, &steps));
+    BFT_TRY(backend->ops->alloc(err, backend->device, ((size_t)total_steps + 2) * sizeof *o->history, &steps));
     o->device_history = steps;
     BFT_TRY(backend->ops->alloc(err, backend->device, sizeof *o->norm, &norm));
     o->norm = norm;
@@ -292,7 +292,7 @@ static void measure(const bft_optimizer *o) {
 
 static bft_adamw describe_dense(const bft_optimizer *o) {
     return (bft_adamw){
-        .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .norm = o->norm, .step = o->device_history + o->step};
+        .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .norm = o->norm, .step = o->device_history + o->total + 1};
 }
 
 static void update_dense(const bft_optimizer *o) {
@@ -342,6 +342,7 @@ bft_status bft_optimizer_finish(bft_error *err, bft_optimizer *o, double lr) {
                                            .correction2 = 1 - pow(o->beta2, o->step),
                                            .decay_product = before * (1 - lr * o->weight_decay)};
     bft_optimizer_share_history(o, o->step, o->step);
+    backend->ops->write(backend->device, o->device_history + o->total + 1, o->history + o->step, sizeof *o->history);
     backend->ops->begin(backend->device);
     measure(o);
     update_dense(o);

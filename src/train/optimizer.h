@@ -15,10 +15,11 @@
 typedef struct bft_optimizer {
     bft_model *model;
     double beta1, beta2, eps, weight_decay, clip;
-    bool table, dense_table;        /* table: the word embeddings train; dense_table: all rows at every step */
-    uint32_t step, total;           /* steps done; room in the history */
-    bft_adamw_step *history;        /* (total + 1); entry 0 is the start */
-    bft_adamw_step *device_history; /* the same on the device, as far as step */
+    bool table, dense_table; /* table: the word embeddings train; dense_table: all rows at every step */
+    uint32_t step, total;    /* steps done; room in the history */
+    bft_adamw_step *history; /* (total + 1); entry 0 is the start */
+    bft_adamw_step *
+        device_history; /* the same on the device, as far as step; behind it the last step again, always in one place */
 
     bft_adamw_tensor *tensors; /* (tensor_count) the dense ones that train */
     size_t tensor_count;

@@ -100,9 +100,10 @@ const char *bft_runtime_wait(bft_runtime *runtime, int number) {
     return bft_runtime_mark(runtime, number);
 }
 
-const char *bft_runtime_launch(bft_runtime *runtime, kernel_handle kernel, const bft_launch_shape &shape,
-                               void **arguments) {
+const char *bft_runtime_launch(bft_runtime *runtime, const char *name, kernel_handle kernel,
+                               const bft_launch_shape &shape, void **arguments) {
     (void)runtime;
+    sim::count(name, sim::AS_KERNEL);
     bool fine =
         sim::launch(shape.grid, shape.block, shape.shared_bytes, [&] { kernel.call(kernel.function, arguments); });
     return fine ? nullptr : "BERTFT_SIM_FAIL_LAUNCH";
@@ -122,6 +123,7 @@ const char *bft_runtime_capture(bft_runtime *runtime, bft_graph_work *work, void
 
 const char *bft_runtime_replay(bft_runtime *runtime, bft_graph *graph) {
     (void)runtime;
+    sim::count("graph", sim::REPLAYED);
     return graph->work(graph->context);
 }
 

@@ -32,19 +32,19 @@ struct fiber {
 };
 
 fiber *fibers = new fiber[WORST_THREADS]; /* for as long as the program runs */
-jmp_buf scheduler; /* where the host goes on */
+jmp_buf scheduler;                        /* where the host goes on */
 const std::function<void()> *body;
 unsigned current, threads;
 uint64_t slots[2][WORST_THREADS];
 unsigned stamps[2][WORST_THREADS]; /* the exchange that wrote the slot, per thread from 1 */
 std::vector<char> shared_memory;
-uint64_t random_state = 0; /* 0: in order */
+uint64_t random_state = 0;                              /* 0: in order */
 unsigned long launches = 0;                             /* so far */
 uint64_t blocks = 0;                                    /* started so far */
 bool running = false;                                   /* a thread of the device, not the host */
 auto &device_memory = *new std::map<uintptr_t, size_t>; /* where each allocation starts, and its bytes */
 
-auto *const counts = new std::map<std::string, unsigned long>[2]; /* of each `how` */
+auto *const counts = new std::map<std::string, unsigned long>[REPLAYED + 1]; /* of each `how` */
 
 unsigned long from_environment(const char *name) {
     const char *text = getenv(name);
@@ -230,11 +230,11 @@ void count(const char *name, how ran) {
 }
 
 void report() {
-    const char *titles[] = {"kernel", "substituted"};
+    const char *titles[] = {"kernel", "substituted", "replayed"};
     if (from_environment("BERTFT_SIM_REPORT") == 1) {
         fprintf(stderr, "cudasim: launches: %lu\n", launches);
     }
-    for (how ran : {AS_KERNEL, SUBSTITUTED}) {
+    for (how ran : {AS_KERNEL, SUBSTITUTED, REPLAYED}) {
         for (const auto &[name, times] : counts[ran]) {
             if (from_environment("BERTFT_SIM_REPORT") == 1) {
                 fprintf(stderr, "cudasim: %s: %s: %lu\n", titles[ran], name.c_str(), times);

@@ -59,7 +59,7 @@ uint64_t exchange(uint64_t value, unsigned lane); /* every lane of the warp give
 
 /* What was run, by name: as a kernel of kernels/cuda, or as host code in place of a library's. `name` stays. Where the
  * environment's BERTFT_SIM_REPORT is 1, `report` writes a line for each to stderr, with how often, and starts over. */
-enum how { AS_KERNEL, SUBSTITUTED };
+enum how { AS_KERNEL, SUBSTITUTED, REPLAYED };
 void count(const char *name, how ran);
 void report();
 

@@ -126,6 +126,21 @@ def test_twenty_steps_of_the_demo(bertft, place, tmp_path):
     assert found != expected  # two backends have computed
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_graphs_change_no_bit(bertft, tmp_path, precision):
+    """Most steps are started as graphs of earlier ones, with other batches; without graphs the run ends with the same weights."""
+    weights = []
+    for graphs in ("1", "0"):
+        run = tmp_path / graphs
+        result = bertft(*training(run, TRAIN__MAX_STEPS=30), "--device", "cudasim", "--precision", precision,
+                        env={"BERTFT_CUDA_GRAPHS": graphs, "BERTFT_SIM_REPORT": "1"})
+        assert result.returncode == 0, result.stderr
+        replayed = re.search(r"replayed: graph: (\d+)", result.stderr.decode())
+        assert (int(replayed[1]) >= 30) if graphs == "1" else (replayed is None)
+        weights.append((run / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 # ---- Precision of a run ----
 
 def test_a_run_keeps_its_precision(bertft, tmp_path):
