@@ -201,7 +201,7 @@ test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the 
 	@set -e; for test in $(UNIT); do $$test; done
 	$(BUILD)/tests/ops
 	$(BUILD)/tests/test_golden cudasim
-	BERTFT_SIM_ORDER=1 $(BUILD)/tests/ops --backend cudasim
+	@set -e; for values in "" -bf16 -fp16; do BERTFT_SIM_ORDER=1 $(BUILD)/tests/ops --backend cudasim$$values; done
 	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 

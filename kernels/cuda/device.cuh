@@ -27,7 +27,7 @@ struct bft_device {
     size_t stage_used;
     bft_mirrored mirrors[BFT_MIRRORS];
     size_t mirror_count;
-    double *sums; /* device: (BFT_SUMS) partial sums of norm */
+    double *sums;                           /* device: (BFT_SUMS) partial sums of norm */
     struct bft_attention_engine *attention; /* cuDNN's, where it serves */
 };
 
@@ -56,8 +56,8 @@ void *bft_stage_send(bft_device *device, const void *staged, size_t bytes);
 void bft_stage_begin(bft_device *device);
 void bft_stage_end(bft_device *device);
 
-/* The device's copy of a host array, with zeros behind it as far as `room` bytes. NULL for NULL. Of an array of the caller's, which stays as it is until
- * `end`, there is one copy for all ops; _copy makes one at each call, of what is at hand. */
+/* The device's copy of a host array, with zeros behind it as far as `room` bytes. NULL for NULL. Of an array of the caller's,
+ * which stays as it is until `end`, there is one copy for all ops; _copy makes one at each call, of what is at hand. */
 const void *bft_mirror_bytes(bft_device *device, const void *host, size_t bytes, size_t room);
 const void *bft_mirror_copy(bft_device *device, const void *host, size_t bytes, size_t room);
 

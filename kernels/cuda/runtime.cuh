@@ -48,12 +48,13 @@ const char *bft_runtime_replay(bft_runtime *runtime, bft_graph *graph);
 void bft_runtime_forget(bft_runtime *runtime, bft_graph *graph);
 
 /* A kernel, with the addresses of its arguments. */
-const char *bft_runtime_launch(bft_runtime *runtime, const char *name, kernel_handle kernel, const bft_launch_shape &shape,
-                               void **arguments);
+const char *bft_runtime_launch(bft_runtime *runtime, const char *name, kernel_handle kernel,
+                               const bft_launch_shape &shape, void **arguments);
 
-/* c (m, n) = a' b' [+ c] [+ bias in each row]: row-major; a' is a (m, k), or the transpose of a (k, m); b' is b (k, n) or the transpose of b
- * (n, k). Both factors are of one type, c of the same or float. Sums are float, in an order that depends on the sizes only; floats
- * are rounded to TF32 first where the runtime was opened for it. Zero what isn't named: the bytes are recorded (queue.cuh). */
+/* c (m, n) = a' b' [+ c] [+ bias in each row]: row-major; a' is a (m, k), or the transpose of a (k, m); b' is b (k, n) or the
+ * transpose of b (n, k). Both factors are of one type, c of the same or float. Sums are float, in an order that depends on the
+ * sizes only; floats are rounded to TF32 first where the runtime was opened for it. Zero what isn't named: the bytes are recorded
+ * (queue.cuh). */
 typedef struct bft_product {
     size_t m, n, k;
     const void *a, *b, *bias; /* bias (n) of c's type; NULL: none */
