@@ -256,8 +256,8 @@ static const rows_shape row_shapes[] = {
     {"1000 missed, v near the smallest normal number", 7, 31, 10, .missed = 1000, .v_scale = 2e-38},
 };
 
-/* Slots: every second one of twice the rows, last row first; a row without one lies in the copy. `last` differs from row to row by up to 3 steps where
- * it can. */
+/* Slots: every second one of twice the rows, last row first; a row without one lies in the copy. `last` differs from
+ * row to row by up to 3 steps where it can. */
 typedef struct table {
     const bft_adamw_step *history;
     uint32_t now, *slot, *last;

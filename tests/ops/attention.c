@@ -108,6 +108,11 @@ static void forward(const run *r) {
     r->ops->attention_forward(r->device, &op);
 }
 
+static bool is_long(const void *shape) {
+    const attention_shape *s = shape;
+    return s->longest > 100 && s->layout == PACKED;
+}
+
 static void backward(const run *r) {
     bft_attention op = describe(r);
     r->ops->attention_backward(r->device, &op);
@@ -123,4 +128,5 @@ const subject attention_subject = {
     .forward = forward,
     .backward = backward,
     .bound = bound_attention,
+    .is_long = is_long,
 };

@@ -1,8 +1,8 @@
 /* attention_bound.c: bounds of attention's errors, for a query of a head at a time.
  *
  * With S the scores, P = softmax(S), M dropout's factors: y = (P M) v; dP = (dy v^T) M; a = sum(P dP), which may
- * also be computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. P and dS may be rounded
- * to values where they are factors of a product: P to its largest exponential or to its sum, the one as good as the other. */
+ * also be computed as dy . y; dS = P (dP - a) / sqrt(D); dq = dS k; dk = dS^T q; dv = (P M)^T dy. P and dS may be
+ * rounded to values where they are factors of a product: P before or after the division by its sum. */
 #include "tests/ops/attention.h"
 
 #include <math.h>

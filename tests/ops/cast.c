@@ -1,4 +1,5 @@
-/* cast.c: the cases of to_device, to_values, to_host and values_to_host: all exact. The host's memory is at odd addresses. */
+/* cast.c: the cases of to_device, to_values, to_host and values_to_host: all exact. The host's memory is at odd
+ * addresses. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>

@@ -168,8 +168,9 @@ static double slope_error(bft_activation activation, double z, double z_error) {
     return bends(activation) * z_error + FUNCTION * (1 + fabs(z)) + 1;
 }
 
-/* What z loses where the forward keeps it as a value before it goes on: z itself, the bare product that the bias is added to
- * later, or a sum with a bias that is a value. Without an activation it is so only where there is a bias and y is a value. */
+/* What z loses where the forward keeps it as a value before it goes on: z itself, the bare product that the bias is
+ * added to later, or a sum with a bias that is a value. Without an activation it is so only where there is a bias and y
+ * is a value. */
 static double kept(const problem *p, size_t o, double z) {
     const shape *s = p->shape;
     double bias = s->no_bias ? 0 : p->tensor[BIAS].start[o];
@@ -177,7 +178,8 @@ static double kept(const problem *p, size_t o, double z) {
     return exact ? 0 : stored(p, z) + stored(p, bias);
 }
 
-/* dz and its bound, (rows, out) both. It is a factor of products: that rounds, but where dz is dy and a value already. */
+/* dz and its bound, (rows, out) both. It is a factor of products: that rounds, but where dz is dy and a value
+ * already. */
 static void bound_dz(problem *p, double *dz, double *error) {
     const shape *s = p->shape;
     tensor *y = &p->tensor[Y];

@@ -85,8 +85,8 @@ static const char *check_threads(const problem *p, const bft_ops *ops, const res
     return wrong;
 }
 
-/* Each problem by itself, the first is judged; then both in stretches, where the second uses what was recorded for the first. In the host's
- * memory a stretch is nothing. */
+/* Each problem by itself, the first is judged; then both in stretches, where the second uses what was recorded for the
+ * first. In the host's memory a stretch is nothing. */
 static const char *check_backend(const problem *p, const problem *other, const bft_ops *ops, bool threads,
                                  double *worst, char *why, size_t room) {
     turn turns[] = {
@@ -120,6 +120,14 @@ static bool is_wanted(const session *all, bft_dtype values) {
     return false;
 }
 
+/* Whether to run a shape on a backend: ref64 needs no judgement by itself, and long sequences take the shim long. */
+static bool is_case(const session *all, const problem *p, const bft_ops *ops) {
+    const subject *s = p->subject;
+    bool spared = p->values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0 && s->is_long != NULL;
+    return ops->values == p->values && is_chosen(&all->options, ops) && (ops != all->ref64 || s->truth != NULL) &&
+           !(spared && s->is_long(p->shape));
+}
+
 static void run_backend(session *all, const problem *p, size_t shape, size_t backend, tally *by) {
     char why[512];
     const bft_ops *ops = all->backends[backend];
@@ -149,8 +157,7 @@ static void run_shape(session *all, const subject *s, size_t shape, bft_dtype va
     }
     const bft_ops *const *every = all->backends;
     for (size_t i = 0; broken == NULL && every[i] != NULL; i++) {
-        bool judged = every[i] != all->ref64 || s->truth != NULL;
-        if (judged && every[i]->values == values && is_chosen(&all->options, every[i])) {
+        if (is_case(all, &p, every[i])) {
             run_backend(all, &p, shape, i, &by_backend[i]);
         }
     }

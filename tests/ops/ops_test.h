@@ -89,6 +89,7 @@ struct subject {
     void (*truth)(problem *p);          /* NULL: ref64's result is the truth */
     void (*bound)(problem *p);          /* fills `error`, given the truth */
     const char *(*check)(const run *r); /* NULL, or what to check beside the tensors: NULL or what is wrong */
+    bool (*is_long)(const void *shape); /* NULL, or whether the shim takes long for it: once, for reals, is enough */
 };
 
 extern const subject embed_subject, linear_subject, attention_subject, residual_norm_subject, gather_subject,

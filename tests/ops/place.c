@@ -1,6 +1,7 @@
 /* place.c: tensors in the device's memory: between guards, in the backend's types, with the rows that padding adds.
  *
- * Rows behind the last begin as the contract wants them: zero in a gradient, else finite numbers that stand for nothing. */
+ * Rows behind the last begin as the contract wants them: zero in a gradient, else finite numbers that stand for
+ * nothing. */
 #include "tests/ops/ops_test.h"
 
 #include <math.h>
