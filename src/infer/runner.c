@@ -159,13 +159,15 @@ static bft_status make_order(bft_error *err, bft_runner *runner) {
         runner->order[i] = i;
     }
     qsort_r(runner->order, runner->count, sizeof *runner->order, by_length, runner);
-    runner->started = runner->count;
-    runner->in_flight = runner->packed = 0;
     return BFT_OK;
 }
 
 static bft_status start(bft_error *err, bft_runner *runner, bool logits, bft_pooling pooling) {
-    BFT_TRY(make_order(err, runner));
+    if (runner->count > 0) {
+        BFT_TRY(make_order(err, runner));
+    }
+    runner->started = runner->count;
+    runner->in_flight = runner->packed = 0;
     while (runner->packed < runner->started) {
         size_t next = fill_batch(runner, runner->packed);
         BFT_TRY(collect(err, runner));

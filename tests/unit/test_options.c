@@ -105,8 +105,8 @@ static void test_options(void **state) {
     assert_refused(&p, "-m", "twice");
     PARSE(&p, 1, true, "--json=yes");
     assert_refused(&p, "--json=yes", "no value");
-    PARSE(&p, 1, true, "--precision", "fp16");
-    assert_refused(&p, "fp16", "fp32");
+    PARSE(&p, 1, true, "--precision", "fp8");
+    assert_refused(&p, "fp8", "fp32, bf16 or fp16");
     for (size_t i = 0; i < 5; i++) {
         static const char *const bad[] = {"", "-1", "4097", "two", "1x"};
         PARSE(&p, 1, true, "--threads", bad[i]);
