@@ -110,22 +110,20 @@ static bool is_chosen(const options *chosen, const bft_ops *ops) {
            (strcmp(chosen->backend, "cpu") == 0 && strncmp(ops->name, "cpu", 3) == 0);
 }
 
-/* Whether a backend with this type of values is to be tested. */
-static bool is_wanted(const session *all, bft_dtype values) {
+/* Whether to run a subject's shape on a backend: long sequences take the shim long. */
+static bool is_case(const session *all, const subject *s, size_t shape, bft_dtype values, const bft_ops *ops) {
+    bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
+    bool spared = is_long && values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0;
+    return ops->values == values && is_chosen(&all->options, ops) && !spared;
+}
+
+static bool has_cases(const session *all, const subject *s, size_t shape, bft_dtype values) {
     for (size_t i = 0; all->backends[i] != NULL; i++) {
-        if (all->backends[i]->values == values && is_chosen(&all->options, all->backends[i])) {
+        if (is_case(all, s, shape, values, all->backends[i])) {
             return true;
         }
     }
     return false;
-}
-
-/* Whether to run a shape on a backend: ref64 needs no judgement by itself, and long sequences take the shim long. */
-static bool is_case(const session *all, const problem *p, const bft_ops *ops) {
-    const subject *s = p->subject;
-    bool spared = p->values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0 && s->is_long != NULL;
-    return ops->values == p->values && is_chosen(&all->options, ops) && (ops != all->ref64 || s->truth != NULL) &&
-           !(spared && s->is_long(p->shape));
 }
 
 static void run_backend(session *all, const problem *p, size_t shape, size_t backend, tally *by) {
@@ -157,7 +155,8 @@ static void run_shape(session *all, const subject *s, size_t shape, bft_dtype va
     }
     const bft_ops *const *every = all->backends;
     for (size_t i = 0; broken == NULL && every[i] != NULL; i++) {
-        if (is_case(all, &p, every[i])) {
+        bool judged = every[i] != all->ref64 || s->truth != NULL; /* not by itself */
+        if (judged && is_case(all, s, shape, values, every[i])) {
             run_backend(all, &p, shape, i, &by_backend[i]);
         }
     }
@@ -171,8 +170,10 @@ static void run_subject(session *all, const subject *s) {
     tally by_backend[MAX_BACKENDS] = {0}, differences = {0};
     static const bft_dtype types[] = {BFT_F32, BFT_BF16, BFT_F16};
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        for (size_t shape = 0; is_wanted(all, types[t]) && shape < s->shape_count; shape++) {
-            run_shape(all, s, shape, types[t], by_backend, &differences);
+        for (size_t shape = 0; shape < s->shape_count; shape++) {
+            if (has_cases(all, s, shape, types[t])) {
+                run_shape(all, s, shape, types[t], by_backend, &differences);
+            }
         }
     }
     for (size_t i = 0; all->backends[i] != NULL; i++) {
