@@ -58,8 +58,9 @@ static void prepare(problem *p) {
         flows(add_gradient(p, DQ, s->layout == PACKED ? "dqkv" : "dq", at->queries * at->q_stride, Q, OUTPUT),
               at->queries);
     }
+    p->tensor[DQ].gap = gap;
     if (!s->inference && s->layout != PACKED) {
-        flows(add_gradient(p, DKV, "dkv", at->rows.rows * at->kv_stride, KV, OUTPUT), at->rows.rows);
+        flows(add_gradient(p, DKV, "dkv", at->rows.rows * at->kv_stride, KV, OUTPUT), at->rows.rows)->gap = gap;
     }
 }
 

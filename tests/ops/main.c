@@ -85,12 +85,15 @@ static const char *check_threads(const problem *p, const bft_ops *ops, const res
     return wrong;
 }
 
-/* Each problem by itself, the first is judged; then both in stretches, where the second uses what was recorded for the
- * first. In the host's memory a stretch is nothing. */
+/* Each problem by itself, the first is judged; then in stretches by turns: the second uses what was recorded for the
+ * first, the third what was made of the second. In the host's memory a stretch is nothing. */
 static const char *check_backend(const problem *p, const problem *other, const bft_ops *ops, bool threads,
                                  double *worst, char *why, size_t room) {
-    turn turns[] = {
-        {.problem = p}, {.problem = other}, {.problem = p, .stretch = true}, {.problem = other, .stretch = true}};
+    turn turns[] = {{.problem = p},
+                    {.problem = other},
+                    {.problem = p, .stretch = true},
+                    {.problem = other, .stretch = true},
+                    {.problem = p, .stretch = true}};
     size_t count = ops->remote ? sizeof turns / sizeof turns[0] : 1;
     bft_arena arena = {0};
     const char *wrong = run_turns(turns, count, ops, &arena, why, room);

@@ -34,6 +34,7 @@ typedef struct tensor {
     numbers numbers;
     size_t count;
     size_t rows;   /* one a token or a sequence: memory has room for padded rows. 0: another kind of tensor */
+    size_t gap;    /* elements at the end of each row that no op touches */
     double *start; /* before the op. OUTPUT: NULL */
     double *truth; /* after it; NaN where nothing must be written */
     double *error; /* bound of the error in unit roundoffs (tolerance.c); 0: must be equal */
@@ -41,7 +42,7 @@ typedef struct tensor {
     int gradient_of; /* the tensor whose gradient this is, else NONE */
     int upstream;    /* for a forward's output: the tensor with its gradient, else NONE */
     int shares;      /* the tensor, before this one, in whose memory it lies, else NONE */
-    bool gradient;   /* of a loss: the rows behind the last are zero, before the op and after it */
+    bool gradient;   /* of a loss: the rows behind the last are zero after the op, and before it unless overwritten */
     bool backward;   /* written by the backward, not by the forward */
     bool read_again; /* a forward's output that the backward may read */
     bool mask;       /* an exact 0 in the truth is an exact 0 on every backend */
