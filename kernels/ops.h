@@ -14,8 +14,8 @@
  * bft_ops.values names; sums are reals in any case. Each op says which of its tensors are values.
  *
  * A backend may work on more rows than there are: tensors with a row a token or a sequence, `saved` and `scratch` have
- * room for bft_ops.padded(rows). The rows behind the last are its own: finite, and zero in a gradient, both before an op and
- * after it; memory from `alloc` begins so. They enter no sum.
+ * room for bft_ops.padded(rows). The rows behind the last are its own and enter no sum. An op leaves them finite, and zero in a
+ * gradient, where it finds them so in what it reads; memory from `alloc` begins so. What it overwrites may hold anything there.
  *
  * Work may be queued: only to_host, values_to_host and read wait for it. Between begin and end the host's arrays that ops
  * name must stay as they are, and nothing waits; a backend may start what was asked for at `end`, all at once.
@@ -309,7 +309,7 @@ struct bft_ops {
     void (*fill_zero)(bft_device *device, void *memory, size_t bytes);
     void (*write)(bft_device *device, void *to, const void *host, size_t bytes); /* host may change on return */
     void (*read)(bft_device *device, const void *from, void *host, size_t bytes);
-    /* Casts, exactly; host at any alignment. */
+    /* Casts, exact but for to_values. to_device takes host memory at any alignment. */
     void (*to_device)(bft_device *device, bft_dtype from, const void *host, void *reals, size_t count);
     void (*to_host)(bft_device *device, const void *reals, float *host, size_t count);
     void (*values_to_host)(bft_device *device, const void *values, float *host, size_t count);

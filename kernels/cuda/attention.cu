@@ -90,13 +90,13 @@ __device__ __forceinline__ void soften(float (&scores)[S::COLUMNS], int columns,
         scores[j] = own_column() * S::COLUMNS + j < columns ? scores[j] * scale : -INFINITY;
         top = fmaxf(top, scores[j]);
     }
-    top = lanes_max(top);
+    top = lanes_max<LANES>(top);
     for (int j = 0; j < S::COLUMNS; j++) {
         scores[j] = expf(scores[j] - top);
         sum += scores[j];
     }
     float shrink = expf(*largest - top);
-    *total = *total * shrink + lanes_sum(sum);
+    *total = *total * shrink + lanes_sum<LANES>(sum);
     *largest = top;
     scale_row<S>(sums, shrink);
 }

@@ -141,20 +141,6 @@ template <class S> __device__ __forceinline__ bool warp_works(int rows) {
     return (int)threadIdx.x / WARP_SIZE * GROUPS * S::ROWS < rows;
 }
 
-__device__ __forceinline__ float lanes_sum(float x) {
-    for (int mask = LANES / 2; mask > 0; mask /= 2) {
-        x += __shfl_xor_sync(0xFFFFFFFFu, x, mask);
-    }
-    return x;
-}
-
-__device__ __forceinline__ float lanes_max(float x) {
-    for (int mask = LANES / 2; mask > 0; mask /= 2) {
-        x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, mask));
-    }
-    return x;
-}
-
 /* ---- Own rows against met ones ---- */
 
 /* The other side, `count` rows of each of two tensors, a tile of both at a time: each(from, columns) has `columns` rows from `from` on
@@ -288,7 +274,7 @@ __device__ __forceinline__ void dot_own(const float *own, const head_rows<const 
             sum += left.z * right.z;
             sum += left.w * right.w;
         }
-        products[i] = lanes_sum(sum);
+        products[i] = lanes_sum<LANES>(sum);
     }
 }
 

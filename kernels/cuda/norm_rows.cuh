@@ -70,14 +70,14 @@ __device__ __forceinline__ void normalize_row(float *x, size_t row, const float 
             sum += v[i];
         }
     }
-    float mean = warp_sum(sum) / (float)channels;
+    float mean = lanes_sum(sum) / (float)channels;
     for (size_t c = first; c < channels; c += CHANNEL_STEP<WIDTH>) {
         load(x + c, v);
         for (int i = 0; i < WIDTH; i++) {
             squares += (v[i] - mean) * (v[i] - mean);
         }
     }
-    float inverse = 1.0f / sqrtf(warp_sum(squares) / (float)channels + eps);
+    float inverse = 1.0f / sqrtf(lanes_sum(squares) / (float)channels + eps);
     for (size_t c = first; c < channels; c += CHANNEL_STEP<WIDTH>) {
         load(x + c, v);
         for (int i = 0; i < WIDTH; i++) {
@@ -122,7 +122,7 @@ __device__ __forceinline__ norm_slope slope_of_row(const T *dy, size_t row, cons
         }
         store(g + c, d);
     }
-    norm_slope slope = {warp_sum(sum) / (float)channels, warp_sum(product) / (float)channels, saved.scale[row]};
+    norm_slope slope = {lanes_sum(sum) / (float)channels, lanes_sum(product) / (float)channels, saved.scale[row]};
     return slope;
 }
 

@@ -43,17 +43,17 @@ struct bft_launch_shape {
 
 enum { WARP_SIZE = 32 };
 
-__device__ __forceinline__ float warp_sum(float x) {
-    for (int mask = WARP_SIZE / 2; mask > 0; mask /= 2) {
+/* Of each COUNT lanes that lie side by side, by all of them: COUNT is a power of two. */
+template <int COUNT = WARP_SIZE> __device__ __forceinline__ float lanes_sum(float x) {
+    for (int mask = COUNT / 2; mask > 0; mask /= 2) {
         x += __shfl_xor_sync(0xFFFFFFFFu, x, mask);
     }
     return x;
 }
 
-__device__ __forceinline__ float warp_max(float x) {
-    for (int mask = WARP_SIZE / 2; mask > 0; mask /= 2) {
-        float other = __shfl_xor_sync(0xFFFFFFFFu, x, mask);
-        x = x > other ? x : other;
+template <int COUNT = WARP_SIZE> __device__ __forceinline__ float lanes_max(float x) {
+    for (int mask = COUNT / 2; mask > 0; mask /= 2) {
+        x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, mask));
     }
     return x;
 }
