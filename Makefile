@@ -200,7 +200,7 @@ tests: $(UNIT) $(BUILD)/tests/ops $(BUILD)/libbertft_cudasim.so $(BUILD)/traced/
 test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the host shim), end to end
 	@set -e; for test in $(UNIT); do $$test; done
 	$(BUILD)/tests/ops
-	$(BUILD)/tests/test_golden cudasim
+	$(BUILD)/tests/test_golden cudasim cudasim-bf16 cudasim-fp16
 	@set -e; for values in "" -bf16 -fp16; do BERTFT_SIM_ORDER=1 $(BUILD)/tests/ops --backend cudasim$$values; done
 	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e

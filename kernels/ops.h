@@ -125,16 +125,16 @@ typedef struct bft_linear {
  * q, k, v are rows of H heads of D values; strides count values, so that they may lie inside one packed (N, 3C) tensor.
  * Queries may be fewer than keys: with query_start = {0, 1, .., B} only each sequence's first token asks. */
 typedef struct bft_attention {
-    size_t batch, heads, head_size, longest; /* B, H, D, T */
-    const uint32_t *key_start;               /* (B + 1) first row of each sequence in k and v; the last entry is N */
+    size_t batch, rows, heads, head_size, longest; /* B, that of queries: query_start[B], H, D, T */
+    const uint32_t *key_start;   /* (B + 1) first row of each sequence in k and v; the last entry is N */
     const uint32_t *query_start; /* (B + 1) the same for q and y; a query's position is its place in its sequence */
-    const void *q, *k, *v;       /* (rows of queries, C), (N, C), (N, C) */
+    const void *q, *k, *v;       /* (rows, C), (N, C), (N, C) */
     size_t q_stride, kv_stride;
     bft_dropout dropout;
-    void *y; /* (rows of queries, C) =, dense */
+    void *y; /* (rows, C) =, dense */
     void *saved, *scratch;
     /* backward */
-    const void *dy;     /* (rows of queries, C) dense */
+    const void *dy;     /* (rows, C) dense */
     void *dq, *dk, *dv; /* =, with the strides of q, k, v */
 } bft_attention;
 

@@ -196,7 +196,7 @@ class Check:
 
     def find_backends(self):
         for name in BACKENDS:
-            known = self.run([self.folder / "ops", "--backend", name, "--list"], 20)
+            known = self.run([self.folder / "ops", "--backend", shim(name) if self.dry else name, "--list"], 20)
             if known.ok or name == BACKENDS[0]:
                 self.backends.append(name)
             else:
@@ -209,8 +209,8 @@ class Check:
         for backend in self.backends:
             self.device_step(f"op table, {backend}", lambda b: [ops, "--backend", b], 60,
                              [ops, "--backend", shim(backend), "--op", "gather"], backend)
-        without = "cpu-generic" if self.quick else shim("cuda")
-        self.device_step("golden, cuda", lambda b: [golden, b], 60, [golden, without])
+            without = "cpu-generic" if self.quick else shim(backend)
+            self.device_step(f"golden, {backend}", lambda b: [golden, b], 60, [golden, without], backend)
 
     def sanitize(self, tool):
         """The op table, a process an op, several at a time: a slow op costs the others nothing."""

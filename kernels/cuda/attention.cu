@@ -308,7 +308,7 @@ template <typename T> static attention_args<T> make_args(bft_device *device, con
     a.q_stride = op->q_stride;
     a.kv_stride = op->kv_stride;
     a.y_stride = op->heads * op->head_size;
-    a.rows = bft_padded(op->query_start[op->batch]);
+    a.rows = bft_padded(op->rows);
     a.size = (int)op->head_size;
     a.width = access_width<T>(op);
     a.scale = 1 / sqrtf((float)op->head_size);
@@ -341,9 +341,8 @@ static void backward(bft_device *device, const bft_attention *op, attention_args
     }
 }
 
-/* How long the sequences are is known per batch only: room for all to be the longest. */
 template <typename T> void bft_cuda<T>::attention_memory(const bft_attention *op, bft_memory *out) {
-    out->saved = out->scratch = bft_padded(op->batch * op->longest) * op->heads * sizeof(float);
+    out->saved = out->scratch = bft_padded(op->rows) * op->heads * sizeof(float);
 }
 
 template <typename T> void bft_cuda<T>::attention_forward(bft_device *device, const bft_attention *op) {

@@ -54,7 +54,7 @@ static bft_attention_case case_of(const bft_attention_engine *engine, const bft_
     c.type = engine->values;
     c.training = op->saved != NULL;
     c.dropout = op->dropout.rate != 0;
-    c.all_ask = op->query_start[op->batch] == op->key_start[op->batch];
+    c.all_ask = op->rows == op->key_start[op->batch];
     c.aligned = aligned(op);
     c.head_size = op->head_size;
     c.shortest = shortest_of(op);
@@ -289,8 +289,11 @@ bft_status bft_attention_engine_open(bft_error *err, bft_runtime *runtime, const
     }
     int version = unfit == NULL ? bft_cudnn_version(engine->cudnn) : 0;
     if (unfit == NULL) {
-        snprintf(engine->choice, sizeof engine->choice, "cuDNN %d.%d.%d where it serves", version / 10000,
-                 version / 100 % 100, version % 100);
+        snprintf(
+            engine->choice, sizeof engine->choice,
+            "cuDNN %d.%d.%d%s, native with dropout on it, for texts of one token and heads not of 8, 16, .. 128 values",
+            version / 10000, version / 100 % 100, version % 100,
+            bft_runtime_capability(engine->runtime) / 10 == 8 ? " for inference" : "");
     } else {
         snprintf(engine->choice, sizeof engine->choice, "native: %s", unfit);
     }

@@ -12,7 +12,7 @@ bft_status bft_attention_engine_open(bft_error *err, bft_runtime *runtime, const
                                      bft_attention_engine **out);
 void bft_attention_engine_close(bft_attention_engine *engine); /* NULL is fine */
 
-/* For people: "cuDNN 9.25.1 where it serves", or "native: " and why. Lives as long as the engine. */
+/* For people: "cuDNN 9.25.1" and which calls are native all the same, or "native: " and why. Lives as long as the engine. */
 const char *bft_attention_engine_choice(const bft_attention_engine *engine);
 
 /* The op by cuDNN; false: it is not its to do, and nothing was done. One answer for an op's forward and its backward. */

@@ -109,6 +109,7 @@ static bft_attention describe_attention(const walk *w, size_t layer, bool first_
     size_t channels = config->channels;
     bft_attention op = {
         .batch = w->batch->batch,
+        .rows = first_only ? w->batch->batch : w->batch->tokens,
         .heads = config->heads,
         .head_size = channels / config->heads,
         .longest = w->batch->longest,

@@ -49,18 +49,15 @@ static void *plan_norm(plan *p, const bft_session *s, size_t rows) {
     return take_saved(p, memory, s->training);
 }
 
-static void *plan_attention(plan *p, const bft_session *s) {
+static void *plan_attention(plan *p, const bft_session *s, size_t rows) {
     const bft_model_config *config = &s->model->config;
     bft_memory memory = {0};
     bft_attention op = {.batch = s->batch_limit,
+                        .rows = rows,
                         .heads = config->heads,
                         .head_size = config->channels / config->heads,
                         .longest = smaller(s->token_limit, config->positions)};
-    uint32_t *start = s->zeros; /* sizes only: all tokens in the last entry */
-    start[s->batch_limit] = (uint32_t)s->token_limit;
-    op.key_start = op.query_start = start;
     s->model->backend.ops->attention_memory(&op, &memory);
-    start[s->batch_limit] = 0;
     return take_saved(p, memory, s->training);
 }
 
@@ -87,7 +84,7 @@ static void plan_layer(plan *p, const bft_session *s, bft_layer_state *state, si
     state->attention_norm = take_rows(p, s, rows, channels);
     state->up = take_rows(p, s, rows, config->feed_forward);
     plan_linear(p, s, tokens, channels, 3 * channels, BFT_IDENTITY);
-    state->attention_saved = plan_attention(p, s);
+    state->attention_saved = plan_attention(p, s, rows);
     plan_linear(p, s, rows, channels, channels, BFT_IDENTITY);
     state->attention_norm_saved = plan_norm(p, s, rows);
     state->up_saved = plan_linear(p, s, rows, channels, config->feed_forward, BFT_GELU);

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -54,8 +55,9 @@ def test_without_a_card_every_step_goes_up_to_the_device(run):
 def test_what_is_missing_is_said(run, tmp_path):
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "dirname", "timeout", "python3"):
+    for name in ("sh", "dirname", "timeout"):
         (tools / name).symlink_to(shutil.which(name))
+    (tools / "python3").symlink_to(sys.executable)
     report = run(BUILD=str(tmp_path), PATH=str(tools), expect=1)
     failed = [step for step in report["steps"] if step["result"] == "failed"]
     assert [step["step"] for step in failed] == ["programs"]

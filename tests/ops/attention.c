@@ -75,6 +75,7 @@ static bft_attention describe(const run *r) {
     size_t first = packed ? at->channels : 0;
     return (bft_attention){
         .batch = at->rows.batch,
+        .rows = at->query_start[at->rows.batch],
         .heads = s->heads,
         .head_size = s->head_size,
         .longest = at->rows.longest,
@@ -97,10 +98,7 @@ static bft_attention describe(const run *r) {
 }
 
 static void memory(const run *r, bft_memory *out) {
-    const attention_shape *s = r->problem->shape;
-    const attention_layout *at = r->problem->extra;
-    bft_attention op = {
-        .batch = at->rows.batch, .heads = s->heads, .head_size = s->head_size, .longest = at->rows.longest};
+    bft_attention op = describe(r);
     r->ops->attention_memory(&op, out);
 }
 

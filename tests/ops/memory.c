@@ -28,7 +28,7 @@ static bft_memory wanted(const run *r, const size_t at[FACTORS]) {
         break;
     }
     case ATTENTION: {
-        bft_attention op = {.batch = a, .heads = b, .head_size = c, .longest = sizes[at[3]]};
+        bft_attention op = {.batch = a, .rows = a * sizes[at[3]], .heads = b, .head_size = c, .longest = sizes[at[3]]};
         r->ops->attention_memory(&op, &memory);
         break;
     }
