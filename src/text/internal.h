@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "text/added.h"
 #include "text/normalize.h"
+#include "text/quick.h"
 #include "text/recipe.h"
 #include "text/wordpiece.h"
 
@@ -18,6 +19,8 @@ struct bft_tokenizer {
     bft_added_token *added; /* (added_count): in the order in which they were added */
     size_t added_count;
     bft_added_set plain, normal;
+    bft_quick quick;
+    uint64_t identity;         /* no other tokenizer of this process has had it */
     uint32_t roles[BFT_ROLES]; /* ids; BFT_NO_ID where there is none */
     size_t max_length;
 };

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 bft_text bft_text_of(const char *string) {
     return (bft_text){string, string != NULL ? strlen(string) : 0};
@@ -212,7 +213,13 @@ static bft_status make(bft_error *err, bft_tokenizer *tokenizer, bft_recipe *rec
     tokenizer->max_length = recipe->max_length;
     tokenizer->form = bft_normal_form_create(recipe->normalizer);
     BFT_TRY(bft_added_set_build(err, &tokenizer->plain, tokenizer->added, tokenizer->added_count, NULL));
-    return bft_added_set_build(err, &tokenizer->normal, tokenizer->added, tokenizer->added_count, &tokenizer->form);
+    BFT_TRY(bft_added_set_build(err, &tokenizer->normal, tokenizer->added, tokenizer->added_count, &tokenizer->form));
+    BFT_TRY(bft_quick_build(err, &tokenizer->quick, &tokenizer->form, &tokenizer->model, tokenizer->added,
+                            tokenizer->added_count));
+    if (getrandom(&tokenizer->identity, sizeof tokenizer->identity, 0) != sizeof tokenizer->identity) {
+        return bft_error_errno(err, BFT_FAILED, "the machine has no random numbers");
+    }
+    return BFT_OK;
 }
 
 bft_status bft_tokenizer_make(bft_error *err, bft_tokenizer **out, bft_recipe *recipe) {
