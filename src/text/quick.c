@@ -60,10 +60,10 @@ static bool keep_clear(bft_quick_character *characters, bft_added_token token) {
         }
     }
     bft_unicode_next(token.text.data, &first);
-    for (size_t i = 0; i < BFT_QUICK_CHARACTERS; i++) {
-        if (scalar_of(i) == first) {
-            characters[i] = (bft_quick_character){0};
-        }
+    if (first < BFT_QUICK_LOW) {
+        characters[first] = (bft_quick_character){0};
+    } else if (first >= BFT_QUICK_GENERAL && first < BFT_QUICK_GENERAL + BFT_QUICK_CHARACTERS - BFT_QUICK_LOW) {
+        characters[first - BFT_QUICK_GENERAL + BFT_QUICK_LOW] = (bft_quick_character){0};
     }
     return !token.normalized;
 }

@@ -194,7 +194,7 @@ void bft_tokenizer_destroy(bft_tokenizer *tokenizer) {
     if (tokenizer == NULL) {
         return;
     }
-    bft_trie_free(&tokenizer->model.trie);
+    bft_vocabulary_free(&tokenizer->vocabulary);
     bft_added_set_free(&tokenizer->plain);
     bft_added_set_free(&tokenizer->normal);
     bft_quick_free(&tokenizer->quick);
@@ -211,5 +211,5 @@ size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer) {
 }
 
 const char *bft_tokenizer_token(const bft_tokenizer *tokenizer, uint32_t id) {
-    return id < tokenizer->size ? tokenizer->tokens[id].data : NULL;
+    return bft_tokenizer_text(tokenizer, id).data;
 }

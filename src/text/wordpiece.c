@@ -26,7 +26,7 @@ void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix) {
     model->bare = prefix.length == 0;
     model->inside = BFT_TRIE_ROOT;
     for (size_t i = 0; i < prefix.length; i++) {
-        model->inside = bft_trie_step(&model->trie, model->inside, (unsigned char)prefix.data[i]);
+        model->inside = bft_trie_step(model->trie, model->inside, (unsigned char)prefix.data[i]);
         if (model->inside == BFT_TRIE_DEAD) {
             return;
         }
@@ -49,10 +49,10 @@ void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t len
         size_t matched = 0;
         uint32_t id = BFT_TRIE_NONE;
         if (at == 0 || model->bare || model->inside != BFT_TRIE_DEAD) {
-            id = bft_trie_longest(&model->trie, at == 0 ? BFT_TRIE_ROOT : model->inside, word + at, length - at,
+            id = bft_trie_longest(model->trie, at == 0 ? BFT_TRIE_ROOT : model->inside, word + at, length - at,
                                   &matched);
         }
-        known = id != BFT_TRIE_NONE;
+        known = id < model->size; /* BFT_TRIE_NONE is not */
         ids->data[ids->count] = id;
         ids->count += known;
         at += matched;

@@ -6,7 +6,8 @@
 #include "text/trie.h"
 
 typedef struct bft_wordpiece {
-    bft_trie trie;    /* (V): the vocabulary, ids as values */
+    const bft_trie *trie; /* the vocabulary's: ids as values */
+    size_t size;          /* ids are below this: a cache may say otherwise */
     uint32_t inside;  /* the node of the prefix "##", where pieces inside a word start; BFT_TRIE_DEAD: there are none */
     bool bare;        /* the prefix is empty: pieces inside a word start at the root */
     uint32_t unknown; /* the id of a word that has no pieces */
