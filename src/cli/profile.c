@@ -34,7 +34,7 @@ static void print_row(const bft_profile_row *row, double wall, const bft_peak *p
     name_row(row, name, sizeof name);
     fprintf(stderr, "%-26s  %-8s  %8llu  %10.1f", name, row->pass, (unsigned long long)row->calls, 1e3 * row->seconds);
     print_share(row->seconds, wall);
-    fprintf(stderr, "  %8.1f %s", rate * 1e-9, row->flops > 0 ? "GFLOP/s" : "GB/s   ");
+    fprintf(stderr, "  %8.1f %-*s", rate * 1e-9, most > 0 ? 7 : 0, row->flops > 0 ? "GFLOP/s" : "GB/s");
     if (most > 0) {
         print_share(rate, most);
     }
@@ -64,8 +64,8 @@ static void print_head(const bft_backend *backend, const bft_peak *peak, double 
                 "peak, measured now: %.1f GFLOP/s in registers, %.1f GB/s copying; what lies in caches goes above\n",
                 peak->flops * 1e-9, peak->bytes * 1e-9);
     }
-    fprintf(stderr, "%-26s  %-8s  %8s  %10s  %7s  %16s%s\n", "op", "pass", "calls", "ms", "share", "rate   ",
-            peak->flops > 0 ? "  of peak" : "");
+    fprintf(stderr, "%-26s  %-8s  %8s  %10s  %7s  %8s%s\n", "op", "pass", "calls", "ms", "share", "rate",
+            peak->flops > 0 ? "          of peak" : "");
 }
 
 void bft_profile_print(const bft_backend *backend) {
