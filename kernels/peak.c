@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TRIALS = 20, MULTIPLY_ADDS = 200000, MOST_THREADS = 256, COPIES = 10, COPIED = 64 << 20, PIECE = 1 << 20 };
+enum { TRIALS = 100, MULTIPLY_ADDS = 200000, MOST_THREADS = 256, COPIES = 10, COPIED = 64 << 20, PIECE = 1 << 20 };
 
 static double now(void) {
     struct timespec t;

@@ -9,7 +9,7 @@ typedef struct bft_peak {
     double bytes; /* read plus written a second by a copy that no cache holds */
 } bft_peak;
 
-/* With as many threads; takes some ten milliseconds, and 128 MiB. */
+/* With as many threads; takes some hundred milliseconds, and 128 MiB. */
 bft_status bft_peak_measure(bft_error *err, int threads, bft_peak *out);
 
 #endif

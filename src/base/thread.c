@@ -16,10 +16,10 @@
 
 enum { MAX_THREADS = 256, CACHE_LINE = 64 };
 
-/* Nanoseconds. A spin lasts longer than waking a sleeper takes. One that took far longer than it should was cut off by the system:
- * other threads want the processors, and who spins only loses the favour that the system does to sleepers. So nobody spins for a
- * while. */
-enum { SPIN = 20000, CUT_OFF = 5 * SPIN, RESPITE = 300000000 };
+/* Nanoseconds. A spin lasts longer than waking a sleeper takes. Where one takes far longer than it should, or the caller waits long
+ * for the last units, the system lets other threads run, and who spins only loses the favour that it does to sleepers: nobody spins
+ * for a while then. Units that are long by themselves do the same, and don't need spinning. */
+enum { SPIN = 20000, LONG = 1000000, RESPITE = 300000000 };
 
 enum { PAUSES = 32 }; /* in a spin, from one look at the clock to the next */
 
@@ -74,6 +74,12 @@ static long long nanoseconds(void) {
     return (long long)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+static void rest_after_long(bft_pool *pool, long long start, long long now) {
+    if (now - start > LONG) {
+        atomic_store_explicit(&pool->spin_from, now + RESPITE, memory_order_relaxed);
+    }
+}
+
 static bool spin(bft_pool *pool, bool (*ready)(bft_pool *pool)) {
     long long start = nanoseconds(), now = start;
     bool found = false;
@@ -86,9 +92,7 @@ static bool spin(bft_pool *pool, bool (*ready)(bft_pool *pool)) {
         }
         now = nanoseconds();
     }
-    if (now - start > CUT_OFF) {
-        atomic_store_explicit(&pool->spin_from, now + RESPITE, memory_order_relaxed);
-    }
+    rest_after_long(pool, start, now);
     return found;
 }
 
@@ -238,5 +242,7 @@ void bft_pool_run(bft_pool *pool, size_t units, bft_work *work, void *context) {
     atomic_store(&pool->left, (long)units);
     bell_ring(&pool->start, units - 1);
     take_units(pool, 0);
+    long long start = nanoseconds();
     bell_wait(&pool->done, pool, is_done);
+    rest_after_long(pool, start, nanoseconds());
 }
