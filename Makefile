@@ -28,7 +28,7 @@ FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 
-KERNELS := $(BUILD)/kernels/ops.o $(BUILD)/kernels/plugin.o $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
+KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
 OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(KERNELS)
 LIB     := $(BUILD)/libbertft.a
