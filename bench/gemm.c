@@ -83,7 +83,15 @@ static void measure(const setup *s, size_t rows, size_t in, size_t out, bft_acti
     float *y = values(s, rows * out), *dx = values(s, rows * in), *dweight = values(s, out * in);
     float *dbias = values(s, out), *saved = values(s, memory.saved / sizeof(float));
     float *scratch = values(s, memory.scratch / sizeof(float));
-    op = (bft_linear){rows, in, out, activation, x, weight, bias, y, NULL, scratch, y, dx, false, dweight, dbias};
+    op.x = x;
+    op.weight = weight;
+    op.bias = bias;
+    op.y = y;
+    op.scratch = scratch;
+    op.dy = y;
+    op.dx = dx;
+    op.dweight = dweight;
+    op.dbias = dbias;
     double flops = 2.0 * (double)rows * (double)in * (double)out * 1e-9;
     double forward = flops / seconds(s, &op, s->ops->linear_forward);
     op.saved = saved;
