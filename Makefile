@@ -224,8 +224,9 @@ $(VENV)/ready: bench/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet -r $<
 	@touch $@
 
-bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorch, ONNX Runtime, tokenizers (BENCH=quick, DATA=, PYTHON=)
-	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick)
+bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorch, ONNX Runtime, tokenizers (BENCH=quick, DATA=, PYTHON=, PAGE=)
+	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick) \
+		--json $(BUILD)/bench/table.json $(if $(PAGE),--page $(PAGE))
 
 bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm
 

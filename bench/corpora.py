@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import material
 
-SHAPES = {"tiny2": material.SHAPES["rubert-tiny2"], "labse": material.SHAPES["LaBSE"],
-          "minilm": (6, 384, 12, 1536, 30522, 512)}
-CLASSES = {"tiny2": material.CLASSES, "labse": material.CLASSES, "minilm": 7}
+SHAPES = {"tiny2": material.SHAPES["rubert-tiny2"], "minilm": (6, 384, 12, 1536, 30522, 512),
+          "labse": material.SHAPES["LaBSE"]}
+CLASSES = {"tiny2": material.CLASSES, "minilm": 7, "labse": material.CLASSES}
 FOREIGN = {ord("a") + i: 0x10D0 + i for i in range(26)}  # Georgian
 SENTENCE = 20  # tokens of the one whose latency is measured
 READY = "ready-1"

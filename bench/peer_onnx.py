@@ -30,6 +30,7 @@ from transformers import AutoModelForSequenceClassification
 from worker import read_ids, serve
 
 BATCH = 32
+ROWS = 100000  # of a table, at most: a graph has 2 GB at most, and no text of the benchmark has a word behind them
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 
 
@@ -38,18 +39,18 @@ INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 class Classifier(torch.nn.Module):
     """Three tensors in, logits out: what the exporter wants."""
 
-    def __init__(self, folder, rows):
+    def __init__(self, folder):
         super().__init__()
         self.model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
         words = self.model.bert.embeddings.word_embeddings
-        words.weight = torch.nn.Parameter(words.weight[:rows].clone())  # a graph has 2 GB at most
+        words.weight = torch.nn.Parameter(words.weight[:ROWS].clone())
 
     def forward(self, input_ids, attention_mask, token_type_ids):
         return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
 
 
-def export(folder, rows, path):
-    model = Classifier(folder, rows)
+def export(folder, path):
+    model = Classifier(folder)
     sample = torch.ones(2, 8, dtype=torch.long)
     axes = {name: {0: "batch", 1: "length"} for name in INPUTS}
     torch.onnx.export(model, (sample, sample, torch.zeros_like(sample)), path, input_names=INPUTS, output_names=["logits"],
@@ -57,13 +58,13 @@ def export(folder, rows, path):
     return model.model.config
 
 
-def make(folder, rows):
+def make(folder):
     """The files of the models, made once."""
     paths = {name: folder.parent / f"{name}.onnx" for name in ("fp32", "int8", "int8-7bit")}
     ready = folder.parent / "onnx-ready-1"
     if not ready.exists():
         plain = folder.parent / "plain.onnx"
-        config = export(folder, rows, plain)
+        config = export(folder, plain)
         fused = optimizer.optimize_model(str(plain), model_type="bert", num_heads=config.num_attention_heads,
                                          hidden_size=config.hidden_size)
         fused.save_model_to_file(str(paths["fp32"]))
@@ -93,7 +94,7 @@ class Worker:
         self.sentence = pad(read_ids(folder, sentence))
         by_length = sorted(self.ids, key=len)
         self.batches = [pad(by_length[i:i + BATCH]) for i in range(0, len(by_length), BATCH)]
-        self.paths = make(folder, 1 + max(max(ids) for ids in self.ids))
+        self.paths = make(folder)
         self.threads = threads
         self.sessions = {}
 

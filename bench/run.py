@@ -5,13 +5,15 @@
 
 `make bench` runs it. DATA holds the folders cedr, goemotions-en, ru-reviews and vocab. Both sides have the same processors, two
 unless --threads says otherwise. A ratio is that of one alternation, in which each side did its unit while the other stood still;
-its median and its spread are told. What this bertft can't do yet is a row that says so.
+its median and its spread are told, and what other work took of the processors meanwhile: a bar is judged on a quiet machine only.
+What this bertft can't do yet is a row that says so.
 """
 import argparse
 import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import corpora
 import material
 import sides
 import table
+from load import Meter
 from sides import Unable, Worker
 from table import Row
 
@@ -27,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GIB = 2**30
 TRAINED = 8192                                    # texts at most
 WINDOW = {"tiny2": 5, "minilm": 3, "labse": 1}    # steps between two lines of ours
-READ = {True: {"tiny2": 2048, "minilm": 1024, "labse": 256}, False: {"tiny2": 7528, "minilm": 8192, "labse": 1024}}
+READ = {True: {"tiny2": 1024, "minilm": 512, "labse": 96}, False: {"tiny2": 7528, "minilm": 4096, "labse": 768}}
 BATCH, MANY = 32, 100
 BARS = {
     "shuffled": {"tiny2": 6.5, "minilm": 4.5, "labse": 5.5}, "by length": {"tiny2": 3.5, "minilm": 2.4, "labse": 3},
@@ -43,10 +46,12 @@ class Bench:
         self.folder = self.build / "bench"
         self.bertft = self.build / "bertft"
         self.infer = self.build / "gpu/infer"
-        self.rows, self.products, self.peak, self.slow_bf16 = [], "", None, ""
+        self.rows, self.products, self.peak, self.slow_bf16, self.others = [], "", None, "", 0
 
     def add(self, *arguments, **more):
-        self.rows.append(Row(*arguments, **more))
+        row = Row(*arguments, **more)
+        row.others = self.others if row.ours else 0
+        self.rows.append(row)
         print(" | ".join(cell for cell in self.rows[-1].cells() if cell), file=sys.stderr, flush=True)
 
     def material(self, name):
@@ -62,8 +67,12 @@ class Bench:
         return Worker([sys.executable, HERE / f"{script}.py", *arguments], self.log(script), environment)
 
     def turns(self, *units):
-        """Each unit's figures, taken in turns after one turn that warms up."""
-        figures = [[unit() for unit in units] for _ in range(1 + self.alternations)][1:]
+        """Each unit's figures, taken in turns after one turn that warms up; and what other work took meanwhile."""
+        for unit in units:
+            unit()
+        meter = Meter(sides.Side.started)
+        figures = [[unit() for unit in units] for _ in range(self.alternations)]
+        self.others = meter.others()
         return [list(column) for column in zip(*figures)]
 
     # ---- Matrix products ----
@@ -145,10 +154,10 @@ class Bench:
                 self.read_sentence(model, files[1], precision, peer, theirs)
 
     def choose_int8(self, peer):
-        """Weights of 8 or of 7 bits, whichever are faster."""
+        """Weights of 8 or of 7 bits, whichever are faster in a pass after one that warms up."""
         names = ("int8", "int8-7bit")
-        speeds = self.turns(*(lambda name=name: peer.ask({"model": name})["seconds"] for name in names))
-        return min(zip(speeds, names), key=lambda pair: statistics.median(pair[0]))[1]
+        seconds = [[peer.ask({"model": name})["seconds"] for name in names] for _ in range(2)][1]
+        return min(zip(seconds, names))[1]
 
     def open_infer(self, model, path, batch, tokens, precision):
         return Worker([self.infer, model.model, path, "cpu", batch, tokens, "-", precision], self.log("infer"))
@@ -270,6 +279,7 @@ def main():
     os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS=str(options.threads))
     machine = {**table.describe_machine(options.threads), "peers": versions(),
                "turns": "quick: few and short" if options.quick else "full"}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the sides end too
     bench = Bench(options)
     for name in options.only or SECTIONS:
         SECTIONS[name](bench)

@@ -3,13 +3,13 @@
 A side is a process that stays alive. It is stopped (SIGSTOP) while it isn't asked, so that nothing of it runs, spins or waits in
 the other side's time, and start-up is paid once.
 """
-import contextlib
 import json
 import os
 import pathlib
 import signal
 import statistics
 import subprocess
+import tempfile
 import time
 
 POLL = 0.02    # seconds between looks at the file of a training run
@@ -33,11 +33,14 @@ def peak_memory(process):
 
 
 class Side:
+    started = []  # the processes of all sides
+
     def __init__(self, command, log, environment=None):
         self.log = log
         with open(log, "wb") as errors:
             self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=errors, env={**os.environ, **(environment or {})})
+        self.started.append(self.process)
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -135,19 +138,19 @@ def memory_of_a_run(program, settings, precision):
 
 
 def run_once(command, text):
-    """(seconds to the first line of output, output, peak memory) of a process."""
-    since = time.perf_counter()
-    with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(text)
-        process.stdin.close()
+    """(seconds to the first line of output, output, peak memory) of a process that reads this text."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(text)
+        given.seek(0)
+        since = time.perf_counter()
+        process = subprocess.Popen([str(word) for word in command], stdin=given, stdout=subprocess.PIPE, stderr=errors)
         first = process.stdout.readline()
         seconds = time.perf_counter() - since
         output = first + process.stdout.read()
-        errors = process.stderr.read()
+        process.stdout.close()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise Unable(last_line(errors))
+        if process.returncode != 0:
+            errors.seek(0)
+            raise Unable(last_line(errors.read()))
     return seconds, output.decode(), usage.ru_maxrss * 1024

@@ -6,6 +6,8 @@ import re
 import statistics
 from dataclasses import dataclass, field
 
+from load import QUIET
+
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 
 
@@ -22,6 +24,7 @@ class Row:
     least: bool = False     # less is better
     alone: bool = False     # the bar is of our figure, whatever the peer's is
     share: float = None     # of the processor's peak
+    others: float = 0       # processors that other work took meanwhile
     note: str = ""
 
     @property
@@ -36,25 +39,31 @@ class Row:
 
     @property
     def met(self):
-        if self.bar is None or self.reached is None:
+        if self.bar is None or self.reached is None or not self.quiet:
             return None
         return self.reached <= self.bar if self.least else self.reached >= self.bar
 
+    @property
+    def quiet(self):
+        return self.others <= QUIET
+
     def cells(self):
         ratios, met = self.ratios, {True: "met", False: "not met", None: ""}[self.met]
+        if self.bar is not None and self.ours and not self.quiet:
+            met = "machine busy: not judged"
         spread = f" ({figure(min(ratios))} to {figure(max(ratios))}, {len(ratios)})" if ratios else ""
         bar = "" if self.bar is None else f"{'at most' if self.least else 'at least'} {self.bar:g}"
         bar += f" {self.unit}" if bar and self.alone else ""
         return [self.what, self.shape, middle(self.ours), middle(self.theirs), self.unit, self.peer,
                 figure(statistics.median(ratios)) + spread if ratios else "", bar, met,
-                "" if self.share is None else f"{100 * self.share:.0f} %", self.note]
+                "" if self.share is None else f"{100 * self.share:.0f} %", f"{self.others:.2f}" if self.ours else "", self.note]
 
     def as_json(self):
         return {**dataclasses.asdict(self), "ratios": self.ratios, "reached": self.reached, "met": self.met}
 
 
 HEAD = ["what", "shape", "ours", "peer's", "unit", "peer", "ratio: median (least to most, alternations)", "bar", "",
-        "of the peak", "note"]
+        "of the peak", "others' load", "note"]
 
 
 def figure(value):
