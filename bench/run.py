@@ -119,7 +119,7 @@ class Bench:
             self.train_fp32(model, settings, theirs)
             self.add("peak memory of training", name, "GiB", "PyTorch fp32",
                      [sides.memory_of_a_run(self.bertft, settings, "fp32") / GIB], [peer.memory() / GIB],
-                     BARS["memory"][name], least=True, alone=True, timed=False, note="ours with loading and saving")
+                     BARS["memory"][name], least=True, alone=True, timed=False, note=f"ours: {sides.STEPS_OF_A_RUN} steps, loading and saving")
             self.train_bf16(model, settings, theirs)
 
     def open_training(self, model, settings, precision):
