@@ -209,7 +209,28 @@ wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2
 	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -Wno-psabi" build/wide/tests/ops
 	build/wide/tests/ops --backend cpu-avx2
 
-bench: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
+$(BUILD)/bench/tokenize: $(BUILD)/bench/tokenize.o $(LIB)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+
+# The venv is made where PYTHON names no interpreter that has everything.
+BENCH   ?= full
+DATA    ?= ../shared/data
+VENV    := $(BUILD)/bench-venv
+
+$(VENV)/ready: bench/requirements.txt
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet $$(grep '^torch==' $<) # first: what needs it takes what is there
+	$(VENV)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorch, ONNX Runtime, tokenizers (BENCH=quick, DATA=, PYTHON=, PAGE=)
+	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick) \
+		--json $(BUILD)/bench/table.json $(if $(PAGE),--page $(PAGE))
+
+bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm
+
+bench-gemm: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
 	$(BUILD)/bench/gemm
 
 demo: all ## fine-tune on the sample, evaluate, read the sample dialogues
@@ -236,7 +257,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench bench-programs bench-gemm demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
