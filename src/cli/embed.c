@@ -26,7 +26,9 @@ static const char help[] =
     "  --input I         text: a line is a text; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
     "  --threads N       0: all processors\n"
     "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
-    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
+    "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16; auto: "
+    "the\n"
+    "                    fastest\n"
     "  KEY VALUE         over the run's configuration, such as DATA.MAX_LENGTH 64\n"
     "\n"
     "  echo 'Где мой заказ?' | bertft embed -m models/rubert-tiny2\n"
@@ -102,7 +104,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(find_embedding(err, folder, pooling, &embedding));
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(bft_source_open(err, &c->source, NULL, input, LONGEST_LINE));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, true));
     return bft_embedder_create(err, &c->embedder, folder, embedding, c->config, c->backend);
 }
 

@@ -63,9 +63,11 @@ bft_status bft_folder_configure(bft_error *err, bft_config **out, const char *fo
     return BFT_OK;
 }
 
-bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision) {
+bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision,
+                              bool inference) {
     bft_backend_setup setup = {.name = bft_config_string(config, "DEVICE.NAME"),
                                .precision = precision != NULL ? precision : "fp32",
+                               .inference = inference,
                                .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
                                .tf32 = bft_config_bool(config, "DEVICE.TF32"),
                                .attention = bft_config_string(config, "DEVICE.ATTENTION")};
