@@ -35,18 +35,5 @@ VECTOR_INLINE void multiply(int rows, const float *x, size_t stride, const uint1
 }
 
 size_t CPU(bf16_tile)(size_t rows, const float *x, size_t stride, const uint16_t *panel, size_t in, float *sums) {
-    if (rows >= PANEL_ROWS) {
-        multiply(PANEL_ROWS, x, stride, panel, in, sums);
-        return PANEL_ROWS;
-    }
-    if (rows >= 4) {
-        multiply(4, x, stride, panel, in, sums);
-        return 4;
-    }
-    if (rows >= 2) {
-        multiply(2, x, stride, panel, in, sums);
-        return 2;
-    }
-    multiply(1, x, stride, panel, in, sums);
-    return 1;
+    return MULTIPLY_ROWS(rows, x, stride, panel, in, sums);
 }

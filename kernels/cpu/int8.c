@@ -5,6 +5,8 @@
  * two vectors by shifts, which cost less than instructions that widen bytes. */
 #include "kernels/cpu/prepared.h"
 
+#ifndef BFT_INT8_BYTES
+
 typedef int16_t vs __attribute__((vector_size(4 * BFT_LANES)));
 typedef uint16_t vus __attribute__((vector_size(4 * BFT_LANES)));
 typedef int16_t half_s __attribute__((vector_size(2 * BFT_LANES)));
@@ -94,18 +96,7 @@ VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t
 }
 
 size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, void *sums) {
-    if (rows >= PANEL_ROWS) {
-        multiply(PANEL_ROWS, x, stride, panel, in, sums);
-        return PANEL_ROWS;
-    }
-    if (rows >= 4) {
-        multiply(4, x, stride, panel, in, sums);
-        return 4;
-    }
-    if (rows >= 2) {
-        multiply(2, x, stride, panel, in, sums);
-        return 2;
-    }
-    multiply(1, x, stride, panel, in, sums);
-    return 1;
+    return MULTIPLY_ROWS(rows, x, stride, panel, in, sums);
 }
+
+#endif

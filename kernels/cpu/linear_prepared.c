@@ -127,11 +127,14 @@ static void apply_steps(const product *p, size_t row, size_t rows, const float *
     for (size_t r = 0; r < rows; r++) {
         int8_row rounded = p->rows[row + r];
         for (size_t c = 0; c < PANEL_COLUMNS; c += LANES, strip += LANES) {
-            vi sum, column_sum;
+            vi sum;
             memcpy(&sum, strip, sizeof sum);
+#ifdef BFT_INT8_BYTES
+            vi column_sum;
             memcpy(&column_sum, steps + p->layout.columns + c, sizeof column_sum);
-            vf exact = __builtin_convertvector(sum - rounded.zero * column_sum, vf);
-            vf_store(strip, exact * (rounded.step * vf_load(steps + c)));
+            sum -= rounded.zero * column_sum;
+#endif
+            vf_store(strip, __builtin_convertvector(sum, vf) * (rounded.step * vf_load(steps + c)));
         }
     }
 }

@@ -17,7 +17,20 @@ void CPU(linear_prepared)(bft_device *device, const bft_linear *op);
 /* Rows of a tile: with two vectors of sums each, two of a panel, one of a row and one product they fill 16 or 32 registers. */
 enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = LANES == 16 ? 12 : 6 };
 
+/* multiply(ROWS, ...), compiled for so many of `rows` rows as a tile takes at once; gives their number. */
+#define MULTIPLY_ROWS(rows, ...)                                                                                       \
+    ((rows) >= PANEL_ROWS ? (multiply(PANEL_ROWS, __VA_ARGS__), (size_t)PANEL_ROWS)                                    \
+     : (rows) >= 4        ? (multiply(4, __VA_ARGS__), (size_t)4)                                                      \
+     : (rows) >= 2        ? (multiply(2, __VA_ARGS__), (size_t)2)                                                      \
+                          : (multiply(1, __VA_ARGS__), (size_t)1))
+
 /* ---- int8: weights are rounded to 8 bits, x on the fly, sums are exact ---- */
+
+/* int8.c rounds x to as many of 16 bits as fit, for instructions that multiply these; int8_bytes.c to 8, for those that multiply
+ * bytes and add four products to a sum (vpdpbusd). BFT_INT8_BYTES compiles the latter for a machine that lacks it. */
+#if defined(__AVX512VNNI__) && !defined(BFT_INT8_BYTES)
+#define BFT_INT8_BYTES
+#endif
 
 enum { INT8_DEPTH = 1 << 16 }; /* the most that sums of 32 bits have room for */
 
