@@ -14,8 +14,10 @@
 enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, ROWS_LOOKED_AT = 64, VERSION = 1, NAME_ROOM = 32 };
 enum { SMALL = 16 << 20 }; /* bytes: fewer are prepared faster than a cache is worth */
 
-/* Above this share of squared error a matrix stays in bfloat16. */
-static const double worst_error = 1e-3;
+/* Above this share of squared error a matrix stays in bfloat16. One with normal values has 5e-5. all-MiniLM-L6-v2's worst,
+ * its `down`s, have 1.3e-4 to 1.7e-4: fine-tuned on GoEmotions in Ekman's classes it answers 99.7 % of the test rows as
+ * in fp32, with these in int8 (11 of 3,481 differ) or in bfloat16 (9). */
+static const double worst_error = 2.5e-4;
 
 /* One product of the network: its weight is one matrix, or some that lie behind one another. */
 typedef struct matrix {
