@@ -22,11 +22,12 @@ REF     := $(sort $(wildcard kernels/ref/*.c))
 CPU     := $(sort $(wildcard kernels/cpu/*.c))
 ISAS    := generic
 ifeq ($(MACHINE),x86_64)
-ISAS    += avx2 avx512
+ISAS    += avx2 avx512 avx512vnni
 endif
 FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni
 
 KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
@@ -205,9 +206,11 @@ test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the 
 	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 
-wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2
+wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2; and once more for int8 in bytes
 	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -Wno-psabi" build/wide/tests/ops
 	build/wide/tests/ops --backend cpu-avx2
+	$(MAKE) BUILD=build/wide-bytes FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -Wno-psabi" build/wide-bytes/tests/ops
+	build/wide-bytes/tests/ops --backend cpu-avx2 --op linear_prepared
 
 $(BUILD)/bench/tokenize: $(BUILD)/bench/tokenize.o $(LIB)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)

@@ -9,15 +9,15 @@
 
 extern const bft_ops bft_ops_ref, bft_ops_ref64, bft_ops_cpu_generic;
 #if defined(__x86_64__)
-extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512;
+extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512, bft_ops_cpu_avx512vnni;
 #endif
 
 /* The best instruction set first, and each one's machines run all that follow it. */
 static const bft_ops *const backends[] = {
 #if defined(__x86_64__)
-    &bft_ops_cpu_avx512,  &bft_ops_cpu_avx2,
+    &bft_ops_cpu_avx512vnni, &bft_ops_cpu_avx512, &bft_ops_cpu_avx2,
 #endif
-    &bft_ops_cpu_generic, &bft_ops_ref,      &bft_ops_ref64, NULL};
+    &bft_ops_cpu_generic,    &bft_ops_ref,        &bft_ops_ref64,    NULL};
 
 #if defined(__x86_64__)
 /* clang 14's __builtin_cpu_supports doesn't know this one. */
@@ -30,7 +30,9 @@ const bft_ops *const *bft_ops_all(void) {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    return avx2 && avx512 ? backends : avx2 ? backends + 1 : backends + 2;
+    bool vnni = __builtin_cpu_supports("avx512vnni");
+    size_t lacking = !avx2 ? 3 : !avx512 ? 2 : !vnni ? 1 : 0;
+    return backends + lacking;
 }
 #else
 const bft_ops *const *bft_ops_all(void) {
@@ -66,7 +68,7 @@ static bft_status refuse(bft_error *err, const char *name) {
     }
     return bft_error_set(err, BFT_BAD,
                          "\"%s\" is not a backend; \"cpu\" is, or one of its instruction sets "
-                         "(cpu-generic, cpu-avx2, cpu-avx512), ref, ref64",
+                         "(cpu-generic, cpu-avx2, cpu-avx512, cpu-avx512vnni), ref, ref64",
                          name);
 }
 

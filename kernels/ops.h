@@ -105,11 +105,17 @@ typedef enum bft_activation {
     BFT_RELU
 } bft_activation;
 
+/* For inference a backend may read a weight in a form of its own, which `prepare` makes of it once:
+ *   int8  w = q s, with q from -127 to 127 and one s for each row, as kernels/quantize.h has it; x may be rounded too, to no fewer
+ *         than 255 steps across what its row holds
+ *   bf16  w rounded to bfloat16 */
+typedef enum bft_form { BFT_FORM_PLAIN, BFT_FORM_BF16, BFT_FORM_INT8 } bft_form;
+
 typedef struct bft_linear {
     size_t rows, in, out;
     bft_activation activation;
     const void *x;      /* (rows, in) */
-    const void *weight; /* (out, in) */
+    const void *weight; /* (out, in); not read where `prepared` is */
     const void *bias;   /* (out) or NULL; a backend may round it, or the sum before it, to a value, but where real_y */
     bool real_y;        /* y and dy are reals: logits; `saved` depends on it */
     void *y;            /* (rows, out) = */
@@ -119,6 +125,9 @@ typedef struct bft_linear {
     void *dx;       /* (rows, in) = , or += where dx_add; NULL: not wanted */
     bool dx_add;
     void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
+    /* instead of `weight`, for inference: `saved` is NULL, and there is no backward */
+    bft_form form;        /* not BFT_FORM_PLAIN: that of `prepared` */
+    const void *prepared; /* what `prepare` wrote */
 } bft_linear;
 
 /* ---- attention, all tensors values: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
@@ -326,6 +335,10 @@ struct bft_ops {
     void (*linear_memory)(const bft_linear *op, bft_memory *out);
     void (*linear_forward)(bft_device *device, const bft_linear *op);
     void (*linear_backward)(bft_device *device, const bft_linear *op);
+    /* The bytes of a weight (out, in) in a form, a multiple of 64; 0: the backend doesn't know the form. Those that know
+     * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`. */
+    size_t (*prepared_bytes)(bft_form form, size_t out, size_t in);
+    void (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, const void *weight, void *prepared);
 
     void (*attention_memory)(const bft_attention *op, bft_memory *out);
     void (*attention_forward)(bft_device *device, const bft_attention *op);
@@ -354,7 +367,7 @@ static inline size_t bft_ops_value_size(const bft_ops *ops) {
 }
 
 /* The backend by its name: "cpu" (the best instruction set of this machine), one of its sets by name ("cpu-generic",
- * "cpu-avx2", "cpu-avx512"), "ref", "ref64"; "cuda", and for tests "cudasim", are libraries of their own
+ * "cpu-avx2", "cpu-avx512", "cpu-avx512vnni"), "ref", "ref64"; "cuda", and for tests "cudasim", are libraries of their own
  * (kernels/plugin.h), with values of 16 bits as "cuda-bf16" and "cuda-fp16". BFT_BAD where it is unknown, or this machine can't run it. */
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out);
 

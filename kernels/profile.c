@@ -171,6 +171,12 @@ static void add_bytes(bft_device *d, double start, const char *name, double byte
     add(d, start, (bft_profile_row){.op = name, .pass = "", .bytes = bytes});
 }
 
+static void prepare(bft_device *d, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
+    double start = now();
+    d->inner->prepare(d->device, form, out, in, weight, prepared);
+    add_bytes(d, start, "prepare", product(out, in) * (double)d->ops.real);
+}
+
 static void fill_zero(bft_device *d, void *memory, size_t bytes) {
     double start = now();
     d->inner->fill_zero(d->device, memory, bytes);
@@ -274,6 +280,7 @@ static void wrap(bft_ops *ops) {
     ops->embed_backward = embed_backward;
     ops->linear_forward = linear_forward;
     ops->linear_backward = linear_backward;
+    ops->prepare = prepare;
     ops->attention_forward = attention_forward;
     ops->attention_backward = attention_backward;
     ops->residual_norm_forward = residual_norm_forward;

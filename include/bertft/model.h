@@ -15,11 +15,15 @@
 typedef struct bft_backend {
     const bft_ops *ops;
     bft_device *device;
+    bft_form form; /* what a model opened for inference has its layers' matrices in */
 } bft_backend;
 
 typedef struct bft_backend_setup {
     const char *name; /* as DEVICE.NAME: "auto", a name that bft_ops_find knows, or with a card's number: "cuda:1" */
-    const char *precision; /* "fp32", "bf16" or "fp16"; NULL: the one of `name`, which may be "cuda-bf16" then */
+    /* "fp32", "bf16" or "fp16"; for inference also "int8" and "auto", the fastest that the device has; NULL: the one of `name`,
+     * which may be "cuda-bf16" then */
+    const char *precision;
+    bool inference;        /* nothing will be trained: CPUs have bf16 and int8 then */
     int threads;           /* 0: all processors */
     bool tf32;             /* as DEVICE.TF32 */
     const char *attention; /* as DEVICE.ATTENTION; NULL: "auto" */

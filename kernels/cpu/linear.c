@@ -1,16 +1,25 @@
 /* linear.c: y = activation(x weight^T + bias), three products in all. */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/prepared.h"
 
 enum { SUM_COLUMNS = 64, SUM_ROWS = 64 }; /* a bias gradient's unit, and how many rows it sums on their own */
 
 /* Saved: (rows, out) the activation's derivative. Scratch: a packed matrix, and the gradient before the activation. */
 void CPU(linear_memory)(const bft_linear *op, bft_memory *out) {
+    if (op->form != BFT_FORM_PLAIN) {
+        *out = (bft_memory){.scratch = CPU(linear_prepared_scratch)(op)};
+        return;
+    }
     size_t plane = op->activation == BFT_IDENTITY ? 0 : op->rows * op->out * sizeof(float);
     out->saved = plane;
     out->scratch = CPU(gemm_scratch_bytes)(size_max(op->in, op->out)) + plane;
 }
 
 void CPU(linear_forward)(bft_device *device, const bft_linear *op) {
+    if (op->form != BFT_FORM_PLAIN) {
+        CPU(linear_prepared)(device, op);
+        return;
+    }
     CPU(gemm_run)
     (device, &(gemm){.m = op->rows,
                      .n = op->out,

@@ -79,6 +79,13 @@ static bft_status fault(bft_error *err, bft_device *device) {
     return healthy(device) ? BFT_OK : bft_error_set(err, BFT_FAILED, "cuda: %s", device->fault);
 }
 
+/* Weights have no other forms here: values are of the type that the tensor cores want, and nothing is ever prepared. */
+static size_t prepared_bytes(bft_form, size_t, size_t) {
+    return 0;
+}
+
+static void prepare(bft_device *, bft_form, size_t, size_t, const void *, void *) {}
+
 /* ---- The tables ---- */
 
 template <typename T, bft_dtype VALUES> static bft_ops make_ops(const char *name) {
@@ -111,6 +118,8 @@ template <typename T, bft_dtype VALUES> static bft_ops make_ops(const char *name
     ops.linear_memory = bft_cuda<T>::linear_memory;
     ops.linear_forward = bft_cuda<T>::linear_forward;
     ops.linear_backward = bft_cuda<T>::linear_backward;
+    ops.prepared_bytes = prepared_bytes;
+    ops.prepare = prepare;
     ops.attention_memory = bft_cuda<T>::attention_memory;
     ops.attention_forward = bft_cuda<T>::attention_forward;
     ops.attention_backward = bft_cuda<T>::attention_backward;

@@ -39,15 +39,20 @@ static double slope(bft_activation activation, double z) {
     return 1;
 }
 
+static double weight_at(const bft_linear *op, size_t o, size_t i) {
+    return op->form == BFT_FORM_PLAIN ? (double)((const real *)op->weight)[o * op->in + i]
+                                      : REF(prepared_weight)(op, o, i);
+}
+
 void REF(linear_forward)(bft_device *device, const bft_linear *op) {
     (void)device;
-    const real *x = op->x, *weight = op->weight, *bias = op->bias;
+    const real *x = op->x, *bias = op->bias;
     real *y = op->y, *saved = op->saved;
     for (size_t r = 0; r < op->rows; r++) {
         for (size_t o = 0; o < op->out; o++) {
             double sum = bias == NULL ? 0 : (double)bias[o];
             for (size_t i = 0; i < op->in; i++) {
-                sum += (double)x[r * op->in + i] * (double)weight[o * op->in + i];
+                sum += (double)x[r * op->in + i] * weight_at(op, o, i);
             }
             if (op->activation != BFT_IDENTITY && saved != NULL) {
                 saved[r * op->out + o] = (real)sum;

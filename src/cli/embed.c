@@ -27,7 +27,8 @@ static const char help[] =
     "  --input I         text: a line is a text; jsonl: a line is {\"text\": ...}, whose text may hold newlines\n"
     "  --threads N       0: all processors\n"
     "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
-    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
+    "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16;\n"
+    "                    auto: the fastest\n"
     "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as DATA.MAX_LENGTH 64\n"
     "\n"
@@ -104,7 +105,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(find_embedding(err, folder, pooling, &embedding));
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(bft_source_open(err, &c->source, NULL, input, LONGEST_LINE));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments, false));
     return bft_embedder_create(err, &c->embedder, folder, embedding, c->config, c->backend);
 }
 

@@ -29,7 +29,8 @@ static const char help[] =
     "  --json            one JSON object instead of the report\n"
     "  --threads N       0: all processors\n"
     "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
-    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
+    "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16;\n"
+    "                    auto: the fastest\n"
     "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as EVAL.THRESHOLD 0.3\n"
     "\n"
@@ -229,7 +230,7 @@ static bft_status run(bft_error *err, command *c, const char *folder, const char
                       const bft_arguments *arguments) {
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(find_files(err, c, file, arguments));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments, false));
     BFT_TRY(bft_runner_open(err, &c->runner, folder, c->config, c->backend));
     if (bft_model_classes(c->runner.model) == 0) {
         return bft_error_set(err, BFT_BAD, "%s: the model has no classifier; `bertft train` gives it one", folder);

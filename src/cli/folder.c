@@ -64,15 +64,17 @@ bft_status bft_folder_configure(bft_error *err, bft_config **out, const char *fo
     return BFT_OK;
 }
 
-bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision,
-                              bool profile) {
+bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config,
+                              const bft_arguments *arguments, bool training) {
+    const char *precision = training ? bft_config_string(config, "TRAIN.PRECISION") : arguments->precision;
     bft_backend_setup setup = {.name = bft_config_string(config, "DEVICE.NAME"),
                                .precision = precision != NULL ? precision : "fp32",
+                               .inference = !training,
                                .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
                                .tf32 = bft_config_bool(config, "DEVICE.TF32"),
                                .attention = bft_config_string(config, "DEVICE.ATTENTION")};
     BFT_TRY(bft_backend_open(err, backend, &setup));
-    if (profile && bft_profile_wrap(err, &backend->ops, &backend->device) != BFT_OK) {
+    if (arguments->profile && bft_profile_wrap(err, &backend->ops, &backend->device) != BFT_OK) {
         bft_backend_close(backend);
         return err->status;
     }

@@ -163,7 +163,7 @@ static bft_status parse_threads(bft_error *err, const bft_usage *usage, const ch
 }
 
 bft_status bft_options_parse(bft_error *err, const bft_usage *usage, int argc, char **argv, bft_arguments *out) {
-    static const char *const precisions[] = {"fp32", "bf16", "fp16", NULL};
+    static const char *const precisions[] = {"fp32", "bf16", "fp16", "int8", "auto", NULL};
     const char *threads = NULL;
     *out = (bft_arguments){.threads = -1, .words = argv + 1};
     bft_option options[16] = {{"--help", &out->help, NULL, NULL}};

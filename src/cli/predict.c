@@ -40,7 +40,8 @@ static const char help[] =
     "                    an empty text ends a dialogue\n"
     "  --threads N       0: all processors\n"
     "  --device D        auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
-    "  --precision P     fp32 (the default, however the run was trained); on a CUDA card also bf16, fp16\n"
+    "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16;\n"
+    "                    auto: the fastest\n"
     "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as DIALOG.NEGATIVE \"['anger']\" or EVAL.THRESHOLD 0.3\n"
     "\n"
@@ -224,7 +225,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(bft_source_open(err, &c->source, file, input, longest));
     BFT_TRY(bft_dialog_format_create(err, &c->dialogs, c->config));
     BFT_TRY(bft_summary_create(err, &c->summary, (size_t)bft_config_int(c->config, "DIALOG.MAX_STRETCHES")));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments, false));
     BFT_TRY(bft_predictor_create(err, &c->predictor, folder, c->config, c->backend));
     c->printer.predictor = c->predictor;
     BFT_TRY(warn_of_labels(err, c, folder));

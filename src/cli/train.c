@@ -199,10 +199,10 @@ static bft_status run(bft_error *err, const bft_config *config, bft_backend back
 }
 
 static bft_status set_precision(bft_error *err, bft_config *config, const char *precision) {
-    if (strcmp(precision, "fp16") == 0) {
-        return bft_error_set(
-            err, BFT_BAD,
-            "train: --precision fp16 is for inference, gradients don't fit its range; bf16 or fp32 train");
+    bool fp16 = strcmp(precision, "fp16") == 0;
+    if (fp16 || strcmp(precision, "int8") == 0 || strcmp(precision, "auto") == 0) {
+        return bft_error_set(err, BFT_BAD, "train: --precision %s is for inference%s; bf16 or fp32 train", precision,
+                             fp16 ? ", gradients don't fit its range" : "");
     }
     char *pair[] = {"TRAIN.PRECISION", (char *)precision};
     return bft_config_merge_pairs(err, config, 2, pair);
@@ -278,7 +278,7 @@ bft_status bft_command_train(bft_error *err, int argc, char **argv) {
     bft_backend backend;
     BFT_TRY(resume != NULL ? configure_resumed(err, &config, &arguments, resume)
                            : configure_new(err, &config, &arguments));
-    bft_status status = bft_folder_backend(err, &backend, config, bft_config_string(config, "TRAIN.PRECISION"), arguments.profile);
+    bft_status status = bft_folder_backend(err, &backend, config, &arguments, true);
     if (status == BFT_OK) {
         status = run(err, config, backend, resume, overwrite);
         bft_profile_print(&backend);

@@ -84,10 +84,12 @@ static bft_linear describe_linear(const walk *w, size_t rows, size_t in, size_t 
         .in = in,
         .out = out,
         .x = x,
-        .weight = bft_model_weight(w->model, place.weight),
+        .weight = place.prepared != NULL ? NULL : bft_model_weight(w->model, place.weight),
         .bias = value(w, place.bias),
         .y = y,
         .scratch = w->session->scratch,
+        .form = place.form,
+        .prepared = place.prepared,
         .dweight = gradient(w, place.weight, frozen),
         .dbias = gradient(w, place.bias, frozen),
     };
@@ -173,12 +175,6 @@ static bft_residual_norm describe_output_norm(const walk *w, size_t layer, size_
                          state->output_norm_saved);
 }
 
-/* Query rows and key-value rows of the packed (3C, C) weight, for a layer that asks with its first rows only. */
-static void split_qkv(const bft_linear_place *qkv, size_t channels, bft_linear_place *q, bft_linear_place *kv) {
-    *q = *qkv;
-    *kv = (bft_linear_place){qkv->weight + channels * channels, qkv->bias + channels};
-}
-
 static bft_gather describe_first(const walk *w, bft_layer_state *state) {
     return (bft_gather){.rows = w->batch->batch,
                         .channels = w->model->config.channels,
@@ -199,14 +195,12 @@ static void project_qkv(const walk *w, size_t layer, bool first_only) {
         w->ops->linear_forward(w->device, &qkv);
         return;
     }
-    bft_linear_place q_place, kv_place;
-    split_qkv(&places->qkv, channels, &q_place, &kv_place);
     bft_gather first = describe_first(w, state);
     w->ops->gather_forward(w->device, &first);
     bft_linear q =
-        describe_linear(w, w->batch->batch, channels, channels, q_place, places->frozen, state->first, state->q);
+        describe_linear(w, w->batch->batch, channels, channels, places->q, places->frozen, state->first, state->q);
     bft_linear kv =
-        describe_linear(w, tokens, channels, 2 * channels, kv_place, places->frozen, state->input, state->kv);
+        describe_linear(w, tokens, channels, 2 * channels, places->kv, places->frozen, state->input, state->kv);
     w->ops->linear_forward(w->device, &q);
     w->ops->linear_forward(w->device, &kv);
 }
@@ -261,15 +255,13 @@ static void project_qkv_backward(const walk *w, size_t layer, bool first_only) {
         w->ops->linear_backward(w->device, &qkv);
         return;
     }
-    bft_linear_place q_place, kv_place;
-    split_qkv(&places->qkv, channels, &q_place, &kv_place);
     bft_linear kv =
-        describe_linear(w, tokens, channels, 2 * channels, kv_place, places->frozen, state->input, state->kv);
+        describe_linear(w, tokens, channels, 2 * channels, places->kv, places->frozen, state->input, state->kv);
     kv.dy = s->d_kv;
     kv.dx = s->d_output;
     w->ops->linear_backward(w->device, &kv);
     bft_linear q =
-        describe_linear(w, w->batch->batch, channels, channels, q_place, places->frozen, state->first, state->q);
+        describe_linear(w, w->batch->batch, channels, channels, places->q, places->frozen, state->first, state->q);
     q.dy = s->d_q;
     q.dx = s->d_hidden; /* (B, C): the first rows' share */
     q.dx_add = true;

@@ -91,6 +91,17 @@ static bft_status fetch(bft_error *err, const bft_model *model, const char *fold
 
 /* ---- Loading ---- */
 
+bft_status bft_tensor_check_finite(bft_error *err, const bft_tensor *tensor, const float *values, size_t first,
+                                   size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return bft_error_set(err, BFT_BAD, "%s: tensor %s: value %zu is not a finite number", tensor->file,
+                                 tensor->name, first + i);
+        }
+    }
+    return BFT_OK;
+}
+
 static bft_status check_finite(bft_error *err, const bft_model *model, const bft_param *param,
                                const bft_tensor *tensor) {
     const bft_ops *ops = model->backend.ops;
@@ -98,17 +109,15 @@ static bft_status check_finite(bft_error *err, const bft_model *model, const bft
     for (size_t at = 0; at < param->count; at += FEW) {
         size_t count = param->count - at < FEW ? param->count - at : FEW;
         ops->to_host(model->backend.device, bft_model_at(model, model->values, param->offset + at), part, count);
-        for (size_t i = 0; i < count; i++) {
-            if (!isfinite(part[i])) {
-                return bft_error_set(err, BFT_BAD, "%s: tensor %s: value %zu is not a finite number", tensor->file,
-                                     tensor->name, at + i);
-            }
-        }
+        BFT_TRY(bft_tensor_check_finite(err, tensor, part, at, count));
     }
     return BFT_OK;
 }
 
 static bft_status load_param(bft_error *err, bft_model *model, const bft_param *param, const bft_tensor *tensor) {
+    if (param->apart) {
+        return BFT_OK; /* once the block is complete */
+    }
     if (param->sparse) {
         return bft_table_create(err, &model->table, tensor, model->backend);
     }
@@ -164,7 +173,8 @@ static bft_status load(bft_error *err, bft_model *model, const char *folder, hea
     const bft_tensor **tensors; /* (count) where each comes from; NULL: it is new */
     BFT_TRY(bft_params_create(err, &model->arena, params, &model->config,
                               model->head == BFT_HEAD_POOLER || (model->head == BFT_HEAD_NONE && from.pooler),
-                              model->head == BFT_HEAD_NONE ? 0 : model->config.classes));
+                              model->head == BFT_HEAD_NONE ? 0 : model->config.classes,
+                              model->backend.form != BFT_FORM_PLAIN));
     BFT_TRY(BFT_NEW(err, &model->arena, &tensors, params->count));
     for (size_t i = 0; i < params->count; i++) { /* all of them before memory is asked for: config.json may lie */
         const bft_param *param = &params->list[i];
@@ -183,7 +193,7 @@ static bft_status load(bft_error *err, bft_model *model, const char *folder, hea
         }
     }
     bft_model_round_weights(model);
-    return BFT_OK;
+    return params->apart ? bft_prepared_load(err, model, tensors) : BFT_OK;
 }
 
 static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft_backend backend) {
@@ -195,6 +205,9 @@ static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft
     model->backend = backend;
     BFT_TRY(bft_model_config_read(err, &model->file_config, folder));
     model->config = model->file_config;
+    if (backend.form != BFT_FORM_PLAIN) {
+        BFT_TRY(bft_prepared_begin(err, &model->prepared, folder));
+    }
     return bft_weights_open(err, &model->file, folder);
 }
 
@@ -299,6 +312,7 @@ void bft_model_destroy(bft_model *model) {
         return;
     }
     bft_table_free(&model->table);
+    bft_prepared_free(model);
     if (model->weights != NULL && model->weights != model->values) {
         model->backend.ops->free(model->backend.device, model->weights);
     }

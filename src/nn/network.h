@@ -5,6 +5,7 @@
 #include "bertft/model.h"
 #include "base/arena.h"
 #include "nn/params.h"
+#include "nn/prepared.h"
 #include "nn/table.h"
 
 struct bft_model {
@@ -13,8 +14,9 @@ struct bft_model {
     bft_model_config config;      /* what holds: labels and problem may be the training's own */
     bft_head head;
     bft_params params;
-    void *values;  /* the dense block, params.size reals on the device */
-    void *weights; /* the same as values of the ops: `values` itself where these are reals */
+    void *values;          /* the dense block, params.size reals on the device */
+    void *weights;         /* the same as values of the ops: `values` itself where these are reals */
+    bft_prepared prepared; /* the layers' matrices, where the backend wants them in a form of its own */
     bft_table table;
     bft_weights *file; /* kept open: the table's base lies in it */
     bft_arena arena;
@@ -28,6 +30,10 @@ static inline void *bft_model_at(const bft_model *model, void *block, size_t off
 static inline const void *bft_model_weight(const bft_model *model, size_t offset) {
     return (const char *)model->weights + offset * bft_ops_value_size(model->backend.ops);
 }
+
+/* Refuses a value of a tensor that isn't finite; values (count) are those from `first` on. */
+bft_status bft_tensor_check_finite(bft_error *err, const bft_tensor *tensor, const float *values, size_t first,
+                                   size_t count);
 
 /* Makes the weights after the block was written to from outside. */
 void bft_model_round_weights(bft_model *model);

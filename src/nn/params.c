@@ -23,9 +23,10 @@ static bft_param *add(bft_params *params, size_t *place, kind shape_kind, int la
                          .count = rows * (vector ? 1 : columns),
                          .offset = params->size,
                          .decay = !vector,
+                         .apart = params->apart && layer >= 0 && !vector,
                          .layer = layer};
     snprintf(param->name, sizeof param->name, "%s%s", prefix, name);
-    params->size += param->count;
+    params->size += param->apart ? 0 : param->count;
     if (place != NULL) {
         *place = param->offset;
     }
@@ -95,6 +96,9 @@ static void add_layer(bft_params *params, const layer_names *names, const bft_mo
     char prefix[BFT_PARAM_NAME / 2];
     snprintf(prefix, sizeof prefix, "%s%s.%d.", names->encoder, names->layer, layer);
     add_qkv(params, &places->qkv, layer, prefix, names->qkv, channels);
+    places->q = places->qkv;
+    places->kv =
+        (bft_linear_place){.weight = places->qkv.weight + channels * channels, .bias = places->qkv.bias + channels};
     add_linear(params, &places->attention_out, layer, prefix, names->attention_out, channels, channels);
     add_norm(params, &places->attention_norm, layer, prefix, names->attention_norm, channels);
     add_linear(params, &places->up, layer, prefix, names->up, feed_forward, channels);
@@ -121,8 +125,8 @@ static void add_embeddings(bft_params *params, const char *encoder, const bft_mo
 }
 
 bft_status bft_params_create(bft_error *err, bft_arena *arena, bft_params *params, const bft_model_config *config,
-                             bool pooler, size_t classes) {
-    *params = (bft_params){.has_pooler = pooler};
+                             bool pooler, size_t classes, bool apart) {
+    *params = (bft_params){.has_pooler = pooler, .apart = apart};
     bool bert = config->architecture == BFT_BERT;
     const layer_names *names = bert ? &bert_names : &distilbert_names;
     size_t layers = config->layers, channels = config->channels;

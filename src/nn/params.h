@@ -18,6 +18,7 @@ typedef struct bft_param {
     bool sparse;   /* the word embeddings: rows that are rarely touched */
     bool decay;    /* takes weight decay: not biases, not LayerNorm */
     bool frozen;   /* gets neither gradient nor update */
+    bool apart;    /* a layer's matrix that the backend has in a form of its own: not in the dense block */
     int layer;     /* 0 .. L-1, BFT_LAYER_EMBEDDINGS or BFT_LAYER_HEAD */
 } bft_param;
 
@@ -27,10 +28,13 @@ typedef struct bft_norm_place {
 
 typedef struct bft_linear_place {
     size_t weight, bias; /* (out, in), (out) */
+    bft_form form;
+    const void *prepared; /* the weight, where its form isn't plain (nn/prepared.h) */
 } bft_linear_place;
 
 typedef struct bft_layer_places {
     bft_linear_place qkv;           /* (3C, C), (3C) */
+    bft_linear_place q, kv;         /* its parts, for a layer that asks with its first rows only */
     bft_linear_place attention_out; /* (C, C) */
     bft_norm_place attention_norm;
     bft_linear_place up, down; /* (F, C), (C, F) */
@@ -49,11 +53,12 @@ typedef struct bft_params {
     bft_linear_place classifier; /* (K, C) */
     bool has_types, has_pooler;
     bool embeddings_frozen;
+    bool apart; /* the layers' matrices are not in the block */
 } bft_params;
 
 /* The list for an encoder with this configuration; `pooler` and `classes` > 0 say which head tensors there are. */
 bft_status bft_params_create(bft_error *err, bft_arena *arena, bft_params *params, const bft_model_config *config,
-                             bool pooler, size_t classes);
+                             bool pooler, size_t classes, bool apart);
 
 /* Freezes what TRAIN.FREEZE names: "embeddings", "encoder" (embeddings and all layers), or a layer's number. */
 bft_status bft_params_freeze(bft_error *err, bft_params *params, size_t layers, const char *what);

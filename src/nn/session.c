@@ -35,11 +35,18 @@ static void *take_saved(plan *p, bft_memory memory, bool training) {
     return training ? take(p, memory.saved) : NULL;
 }
 
+/* A product whose weight may be in any form that the backend knows: calibration decides which. */
 static void *plan_linear(plan *p, const bft_session *s, size_t rows, size_t in, size_t out, bft_activation activation) {
-    bft_memory memory = {0};
-    s->model->backend.ops->linear_memory(&(bft_linear){.rows = rows, .in = in, .out = out, .activation = activation},
-                                         &memory);
-    return take_saved(p, memory, s->training);
+    const bft_ops *ops = s->model->backend.ops;
+    bft_linear op = {.rows = rows, .in = in, .out = out, .activation = activation};
+    bft_memory plain = {0};
+    ops->linear_memory(&op, &plain);
+    for (op.form = BFT_FORM_BF16; s->model->params.apart && op.form <= BFT_FORM_INT8; op.form++) {
+        bft_memory memory = {0};
+        ops->linear_memory(&op, &memory);
+        p->scratch = larger(p->scratch, memory.scratch);
+    }
+    return take_saved(p, plain, s->training);
 }
 
 static void *plan_norm(plan *p, const bft_session *s, size_t rows) {

@@ -34,8 +34,10 @@ def losses(run):
     (["--device", "cuda:99999999999999999999"], 2, ["number of a CUDA card"]),
     (["--device", "cpu:1"], 2, ["DEVICE.NAME cpu:1", "CUDA card"]),
     (["--device", "cudasim:1"], 1, ["DEVICE.NAME cudasim:1", "no card of that number"]),
-    (["--device", "cpu", "--precision", "bf16"], 2, ["bf16", "CUDA cards only", "--precision fp32"]),
-    (["--device", "cpu", "--precision", "fp16"], 2, ["fp16", "CUDA cards only", "--precision fp32"]),
+    (["--device", "cpu", "--precision", "fp16"], 2, ["fp16", "CUDA cards only", "--precision bf16"]),
+    (["--precision", "fp16"], 2, ["fp16", "CUDA cards only"]),
+    (["--device", "cudasim", "--precision", "int8"], 2, ["int8", "CPUs only", "--device cpu"]),
+    (["--precision", "int4"], 2, ["fp32, bf16, fp16, int8 or auto"]),
     (["--device", "cudasim-bf16"], 2, ["DEVICE.NAME cudasim-bf16", "--precision"]),
     (["DEVICE.ATTENTION", "fast"], 2, ["DEVICE.ATTENTION must be auto, native or cudnn"]),
     (["DEVICE.TF32", "1"], 2, ["DEVICE.TF32 must be true or false"]),
@@ -56,6 +58,7 @@ def test_old_cards_have_no_bf16(bertft, golden):
 def test_training_has_no_fp16(bertft, tmp_path):
     error = bertft.fails(2, *training(tmp_path / "run"), "--precision", "fp16")
     assert "fp16 is for inference" in error
+    assert "int8 is for inference" in bertft.fails(2, *training(tmp_path / "run"), "--precision", "int8")
     assert "must be fp32 or bf16" in bertft.fails(2, *training(tmp_path / "run", TRAIN__PRECISION="fp16"))
     assert "CUDA cards only" in bertft.fails(2, *training(tmp_path / "run"), "--precision", "bf16", "--device", "cpu")
     assert not (tmp_path / "run").exists()
@@ -86,7 +89,7 @@ def test_auto_says_why_it_is_the_cpu(golden, alone):
     assert re.fullmatch(r"computing on the CPU, since the CUDA card can't be used: .*libbertft_cuda.so.*\n", done.stderr.decode())
 
 
-@pytest.mark.parametrize("words", [["--precision", "bf16"], ["DEVICE.ATTENTION", "cudnn"]])
+@pytest.mark.parametrize("words", [["--precision", "fp16"], ["DEVICE.ATTENTION", "cudnn"]])
 def test_auto_is_no_cpu_where_a_card_is_needed(golden, alone, words):
     done = alone(None, "predict", "-m", golden, *words)
     assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"is for CUDA cards only" in done.stderr

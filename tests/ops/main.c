@@ -6,9 +6,11 @@
 #include <string.h>
 
 static const subject *const subjects[] = {
-    &memory_subject,    &to_device_subject,     &to_values_subject, &embed_subject,      &linear_subject,
-    &attention_subject, &residual_norm_subject, &gather_subject,    &mean_subject,       &mask_subject,
-    &loss_subject,      &norm_subject,          &adamw_subject,     &adamw_rows_subject,
+    &memory_subject,    &to_device_subject,     &to_values_subject,
+    &embed_subject,     &linear_subject,        &linear_prepared_subject,
+    &attention_subject, &residual_norm_subject, &gather_subject,
+    &mean_subject,      &mask_subject,          &loss_subject,
+    &norm_subject,      &adamw_subject,         &adamw_rows_subject,
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MAX_BACKENDS = 16 };
 
@@ -117,7 +119,8 @@ static bool is_chosen(const options *chosen, const bft_ops *ops) {
 static bool is_case(const session *all, const subject *s, size_t shape, bft_dtype values, const bft_ops *ops) {
     bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
     bool spared = is_long && values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0;
-    return ops->values == values && is_chosen(&all->options, ops) && !spared;
+    bool known = s->is_known == NULL || s->is_known(ops, (const char *)s->shapes + shape * s->shape_size);
+    return ops->values == values && is_chosen(&all->options, ops) && known && !spared;
 }
 
 static bool has_cases(const session *all, const subject *s, size_t shape, bft_dtype values) {

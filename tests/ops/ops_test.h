@@ -90,12 +90,14 @@ struct subject {
     void (*truth)(problem *p);          /* NULL: ref64's result is the truth */
     void (*bound)(problem *p);          /* fills `error`, given the truth */
     const char *(*check)(const run *r); /* NULL, or what to check beside the tensors: NULL or what is wrong */
-    bool (*is_long)(const void *shape); /* NULL, or whether the shim takes long for it: once, for reals, is enough */
+    bool (*is_known)(const bft_ops *ops,
+                     const void *shape); /* NULL, or whether the backend has what the shape asks for */
+    bool (*is_long)(const void *shape);  /* NULL, or whether the shim takes long for it: once, for reals, is enough */
 };
 
-extern const subject embed_subject, linear_subject, attention_subject, residual_norm_subject, gather_subject,
-    mean_subject, mask_subject, loss_subject, norm_subject, adamw_subject, adamw_rows_subject, to_device_subject,
-    to_values_subject, memory_subject;
+extern const subject embed_subject, linear_subject, linear_prepared_subject, attention_subject, residual_norm_subject,
+    gather_subject, mean_subject, mask_subject, loss_subject, norm_subject, adamw_subject, adamw_rows_subject,
+    to_device_subject, to_values_subject, memory_subject;
 
 /* ---- problem.c: making problems ---- */
 

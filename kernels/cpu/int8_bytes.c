@@ -1,0 +1,101 @@
+/* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0.
+ *
+ * Four steps of the depth are one instruction (vpdpbusd). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes. */
+#include "kernels/cpu/prepared.h"
+
+#ifdef BFT_INT8_BYTES
+
+#include <math.h>
+
+typedef uint8_t quarter_u __attribute__((vector_size(BFT_LANES)));
+
+/* sum + the four products of the bytes a, from 0 to 255, and b, from -128 to 127 */
+VECTOR_INLINE vi add_products(vi sum, vi a, vi b) {
+#if defined(__AVX512VNNI__) && BFT_LANES == 16
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#else
+    UNROLLED
+    for (int byte = 0; byte < 4; byte++) {
+        vi left = (vi)((vu)a >> (8 * byte) & 0xFFu), right = (vi)((vu)b << (24 - 8 * byte)) >> 24;
+        sum += left * right;
+    }
+    return sum;
+#endif
+}
+
+size_t CPU(int8_panel_bytes)(size_t in) {
+    return round_up(in, 4) * PANEL_COLUMNS;
+}
+
+void CPU(int8_pack)(int8_t *panel, size_t column, const int8_t *weight, size_t in) {
+    int8_t *to = panel + column * 4;
+    for (size_t i = 0; i < in; i++) {
+        to[i / 4 * PANEL_COLUMNS * 4 + i % 4] = weight[i];
+    }
+}
+
+/* ---- Rounding x ---- */
+
+size_t CPU(int8_row_bytes)(size_t in) {
+    return round_up(in, 64) + 64; /* the 64 keep rows of powers of two out of one cache set */
+}
+
+/* The least and the largest of x and 0. False where one of x isn't finite: nothing that is made of it may be. */
+static bool find_range(const float *x, size_t in, float *least, float *largest) {
+    vf low = {0}, high = {0}, hold = {0};
+    for (size_t i = 0; i < in; i += LANES) {
+        vf v = vf_load_some(x + i, in - i);
+        low = vf_min(low, v);
+        high = vf_max(high, v);
+        hold += v - v; /* NaN, and stays so */
+    }
+    *least = *largest = 0;
+    for (int i = 0; i < LANES; i++) {
+        *least = fminf(*least, low[i]);
+        *largest = fmaxf(*largest, high[i]);
+    }
+    return vf_sum(hold) == 0;
+}
+
+int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
+    uint8_t *q = to;
+    float least, largest;
+    bool finite = find_range(x, in, &least, &largest);
+    float range = largest - least, scale = finite && range > 1e-30f ? 255 / range : 0;
+    float zero = rintf(-least * scale);
+    for (size_t i = 0; i < in; i += LANES) {
+        vf rounded = vf_load_some(x + i, in - i) * scale + 0x1.8p23f; /* the integer stands in the low bits */
+        vf moved = vf_min(vf_max(rounded - 0x1.8p23f + zero, (vf){0}), vf_set(255));
+        quarter_u bytes = __builtin_convertvector(__builtin_convertvector(moved, vi), quarter_u);
+        memcpy(q + i, &bytes, sizeof bytes);
+    }
+    return (int8_row){.step = finite ? range / 255 : NAN, .zero = (int32_t)zero};
+}
+
+/* ---- The tile ---- */
+
+VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t *panel, size_t in, char *sums) {
+    vi sum[PANEL_ROWS][2] = {0};
+    for (size_t i = 0; i < in; i += 4, panel += 8 * LANES, x += 4) {
+        vi weights[2];
+        memcpy(weights, panel, sizeof weights);
+        UNROLLED
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x + (size_t)r * stride, sizeof four);
+            vi left = four - (vi){0};
+            sum[r][0] = add_products(sum[r][0], left, weights[0]);
+            sum[r][1] = add_products(sum[r][1], left, weights[1]);
+        }
+    }
+    UNROLLED
+    for (int r = 0; r < rows; r++) {
+        memcpy(sums + (size_t)r * sizeof sum[r], sum[r], sizeof sum[r]);
+    }
+}
+
+size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, void *sums) {
+    return MULTIPLY_ROWS(rows, x, stride, panel, in, sums);
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* linear_prepared.c: linear with weights in a form for inference: packing them, and y = activation(x weight^T + bias).
+ *
+ * x is worked off in blocks of ROWS rows, panel by panel. A panel goes through L1, and what is made of its sums (steps, bias,
+ * activation) is made when the block's rows are through, since the chain of a GELU is long, and many of them side by side fill it. */
+#include "kernels/cpu/prepared.h"
+
+#include "kernels/quantize.h"
+
+#include <math.h>
+
+enum { ROWS = 48, ROUNDED_ROWS = 16, UNITS_WANTED = 32, PANELS_LEAST = 4 };
+_Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
+
+/* A form's bytes: all panels, and for int8 behind them each column's step and the sum of its integers. */
+typedef struct layout {
+    size_t panels, panel_bytes, panels_bytes, columns;
+} layout;
+
+static layout layout_of(bft_form form, size_t out, size_t in) {
+    layout l = {.panels = blocks_of(out, PANEL_COLUMNS)};
+    l.panel_bytes = form == BFT_FORM_INT8 ? CPU(int8_panel_bytes)(in) : CPU(bf16_panel_bytes)(in);
+    l.columns = l.panels * PANEL_COLUMNS;
+    l.panels_bytes = round_up(l.panels * l.panel_bytes, 64);
+    return l;
+}
+
+size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
+    layout l = layout_of(form, out, in);
+    if (form == BFT_FORM_PLAIN || (form == BFT_FORM_INT8 && in > INT8_DEPTH)) {
+        return 0;
+    }
+    return l.panels_bytes + (form == BFT_FORM_INT8 ? round_up(2 * l.columns * sizeof(float), 64) : 0);
+}
+
+/* ---- Preparing ---- */
+
+typedef struct preparing {
+    bft_form form;
+    size_t out, in;
+    const float *weight;
+    char *prepared;
+    layout layout;
+} preparing;
+
+static void quantize_column(const preparing *p, size_t column, int8_t *panel) {
+    const float *weight = p->weight + column * p->in;
+    float largest = 0, *step = (float *)(p->prepared + p->layout.panels_bytes) + column;
+    int32_t *sum = (int32_t *)(step + p->layout.columns);
+    for (size_t i = 0; i < p->in; i++) {
+        largest = fmaxf(largest, fabsf(weight[i]));
+    }
+    *step = bft_quantize_step(largest);
+    enum { PIECE = 512 };
+    int8_t piece[PIECE];
+    for (size_t at = 0; at < p->in; at += PIECE) {
+        size_t count = size_min(PIECE, p->in - at);
+        for (size_t i = 0; i < count; i++) {
+            piece[i] = bft_quantize(weight[at + i], *step);
+            *sum += piece[i];
+        }
+        CPU(int8_pack)(panel + CPU(int8_panel_bytes)(at), column % PANEL_COLUMNS, piece, count);
+    }
+}
+
+static void prepare_panel(void *context, size_t unit, int thread) {
+    (void)thread;
+    const preparing *p = context;
+    char *panel = p->prepared + unit * p->layout.panel_bytes;
+    for (size_t c = 0; c < size_min(PANEL_COLUMNS, p->out - unit * PANEL_COLUMNS); c++) {
+        size_t column = unit * PANEL_COLUMNS + c;
+        if (p->form == BFT_FORM_INT8) {
+            quantize_column(p, column, (int8_t *)panel);
+        } else {
+            CPU(bf16_pack)((uint16_t *)panel, c, p->weight + column * p->in, p->in);
+        }
+    }
+}
+
+void CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
+    preparing p = {form, out, in, weight, prepared, layout_of(form, out, in)};
+    memset(prepared, 0, CPU(prepared_bytes)(form, out, in));
+    bft_pool_run(device->pool, p.layout.panels, prepare_panel, &p);
+}
+
+/* ---- Multiplying ---- */
+
+/* Scratch: x rounded, and what its rows were rounded by. */
+size_t CPU(linear_prepared_scratch)(const bft_linear *op) {
+    return op->form == BFT_FORM_INT8 ? op->rows * (CPU(int8_row_bytes)(op->in) + sizeof(int8_row)) : 0;
+}
+
+typedef struct product {
+    const bft_linear *op;
+    layout layout;
+    size_t columns, blocks; /* panels in a block's width, and how many blocks lie side by side */
+    char *rounded;          /* int8: (rows) of int8_row_bytes */
+    int8_row *rows;         /* (rows) */
+    size_t row_bytes;
+    const float *steps; /* (columns), and behind them the columns' sums */
+} product;
+
+static void round_rows(void *context, size_t unit, int thread) {
+    (void)thread;
+    const product *p = context;
+    const float *x = p->op->x;
+    for (size_t r = unit * ROUNDED_ROWS; r < size_min((unit + 1) * ROUNDED_ROWS, p->op->rows); r++) {
+        p->rows[r] = CPU(int8_round)(p->rounded + r * p->row_bytes, x + r * p->op->in, p->op->in);
+    }
+}
+
+/* GELU is max(x, 0) - |x| Q(|x|). */
+static void activate(bft_activation activation, size_t count, float *x) {
+    for (size_t i = 0; i < count && activation == BFT_GELU; i += LANES) {
+        vf z = vf_load(x + i), bell, tail = vf_normal_tail(vf_abs(z), &bell);
+        vf_store(x + i, vf_max(z, (vf){0}) - vf_abs(z) * tail);
+    }
+    for (size_t i = 0; i < count && activation == BFT_RELU; i++) {
+        x[i] = x[i] < 0 ? 0 : x[i];
+    }
+    for (size_t i = 0; i < count && activation == BFT_TANH; i++) {
+        x[i] = tanhf(x[i]);
+    }
+}
+
+/* Exact sums to numbers; `steps` are those of the panel's columns. */
+static void apply_steps(const product *p, size_t row, size_t rows, const float *steps, float *strip) {
+    for (size_t r = 0; r < rows; r++) {
+        int8_row rounded = p->rows[row + r];
+        for (size_t c = 0; c < PANEL_COLUMNS; c += LANES, strip += LANES) {
+            vi sum;
+            memcpy(&sum, strip, sizeof sum);
+#ifdef BFT_INT8_BYTES
+            vi column_sum;
+            memcpy(&column_sum, steps + p->layout.columns + c, sizeof column_sum);
+            sum -= rounded.zero * column_sum;
+#endif
+            vf_store(strip, __builtin_convertvector(sum, vf) * (rounded.step * vf_load(steps + c)));
+        }
+    }
+}
+
+static void finish_strip(const product *p, size_t row, size_t rows, size_t panel, float *strip) {
+    const bft_linear *op = p->op;
+    size_t column = panel * PANEL_COLUMNS, count = size_min(PANEL_COLUMNS, op->out - column);
+    const float *bias = op->bias == NULL ? NULL : (const float *)op->bias + column;
+    if (op->form == BFT_FORM_INT8) {
+        apply_steps(p, row, rows, p->steps + column, strip);
+    }
+    for (size_t c = 0; bias != NULL && c < count; c += LANES) {
+        vf more = vf_load_some(bias + c, count - c);
+        for (size_t r = 0; r < rows; r++) {
+            float *x = strip + r * PANEL_COLUMNS + c;
+            vf_store(x, vf_load(x) + more);
+        }
+    }
+    activate(op->activation, rows * PANEL_COLUMNS, strip);
+    for (size_t r = 0; r < rows; r++) {
+        float *y = (float *)op->y + (row + r) * op->out + column;
+        for (size_t c = 0; c < count; c += LANES) {
+            vf_store_some(y + c, vf_load(strip + r * PANEL_COLUMNS + c), count - c);
+        }
+    }
+}
+
+static void multiply_block(void *context, size_t unit, int thread) {
+    (void)thread;
+    const product *p = context;
+    const bft_linear *op = p->op;
+    size_t row = unit / p->blocks * ROWS, rows = size_min(ROWS, op->rows - row);
+    size_t first = unit % p->blocks * p->columns, behind = size_min(first + p->columns, p->layout.panels);
+    _Alignas(64) float strip[ROWS * PANEL_COLUMNS];
+    for (size_t panel = first; panel < behind; panel++) {
+        const void *weights = (const char *)op->prepared + panel * p->layout.panel_bytes;
+        for (size_t r = 0; r < rows;) {
+            float *sums = strip + r * PANEL_COLUMNS;
+            r += op->form == BFT_FORM_INT8 ? CPU(int8_tile)(rows - r, p->rounded + (row + r) * p->row_bytes,
+                                                            p->row_bytes, weights, op->in, sums)
+                                           : CPU(bf16_tile)(rows - r, (const float *)op->x + (row + r) * op->in, op->in,
+                                                            weights, op->in, sums);
+        }
+        finish_strip(p, row, rows, panel, strip);
+    }
+}
+
+/* Few rows are cut by columns too, so that there is work for many threads. */
+void CPU(linear_prepared)(bft_device *device, const bft_linear *op) {
+    product p = {.op = op, .layout = layout_of(op->form, op->out, op->in), .rounded = op->scratch};
+    size_t row_blocks = blocks_of(op->rows, ROWS);
+    p.columns = size_max(PANELS_LEAST, blocks_of(p.layout.panels, blocks_of(UNITS_WANTED, row_blocks)));
+    p.blocks = blocks_of(p.layout.panels, p.columns);
+    if (op->form == BFT_FORM_INT8) {
+        p.row_bytes = CPU(int8_row_bytes)(op->in);
+        p.rows = (int8_row *)(p.rounded + op->rows * p.row_bytes);
+        p.steps = (const float *)((const char *)op->prepared + p.layout.panels_bytes);
+        bft_pool_run(device->pool, blocks_of(op->rows, ROUNDED_ROWS), round_rows, &p);
+    }
+    bft_pool_run(device->pool, row_blocks * p.blocks, multiply_block, &p);
+}

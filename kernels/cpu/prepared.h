@@ -1,0 +1,60 @@
+/* prepared.h: the forms of weights for inference, and the tiles that multiply rows with them.
+ *
+ * A panel is a strip of a weight, PANEL_COLUMNS of its rows (the columns of y), laid out along the depth. Its columns are two
+ * vectors of sums; what belongs to one depth of both lies side by side in the lanes of one load. */
+#ifndef BFT_KERNELS_CPU_PREPARED_H
+#define BFT_KERNELS_CPU_PREPARED_H
+
+#include "kernels/cpu/cpu.h"
+
+/* ---- linear with a prepared weight ---- */
+
+size_t CPU(linear_prepared_scratch)(const bft_linear *op);
+void CPU(linear_prepared)(bft_device *device, const bft_linear *op);
+
+/* ---- Tiles ---- */
+
+/* Rows of a tile: with two vectors of sums each, two of a panel, one of a row and one product they fill 16 or 32 registers. */
+enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = LANES == 16 ? 12 : 6 };
+
+/* multiply(ROWS, ...), compiled for so many of `rows` rows as a tile takes at once; gives their number. */
+#define MULTIPLY_ROWS(rows, ...)                                                                                       \
+    ((rows) >= PANEL_ROWS ? (multiply(PANEL_ROWS, __VA_ARGS__), (size_t)PANEL_ROWS)                                    \
+     : (rows) >= 4        ? (multiply(4, __VA_ARGS__), (size_t)4)                                                      \
+     : (rows) >= 2        ? (multiply(2, __VA_ARGS__), (size_t)2)                                                      \
+                          : (multiply(1, __VA_ARGS__), (size_t)1))
+
+/* ---- int8: weights are rounded to 8 bits, x on the fly, sums are exact ---- */
+
+/* int8.c rounds x to as many of 16 bits as fit, for instructions that multiply these; int8_bytes.c to 8, for those that multiply
+ * bytes and add four products to a sum (vpdpbusd). BFT_INT8_BYTES compiles the latter for a machine that lacks it. */
+#if defined(__AVX512VNNI__) && !defined(BFT_INT8_BYTES)
+#define BFT_INT8_BYTES
+#endif
+
+enum { INT8_DEPTH = 1 << 16 }; /* the most that sums of 32 bits have room for */
+
+size_t CPU(int8_panel_bytes)(size_t in);
+/* One column of a panel that began as zeros: (in) integers. */
+void CPU(int8_pack)(int8_t *panel, size_t column, const int8_t *weight, size_t in);
+
+/* x = step (q - zero). */
+typedef struct int8_row {
+    float step;
+    int32_t zero;
+} int8_row;
+
+size_t CPU(int8_row_bytes)(size_t in); /* of a row of x, a multiple of 64 */
+int8_row CPU(int8_round)(void *to, const float *x, size_t in);
+
+/* sums (rows, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps. Returns how
+ * many of the rows it took. */
+size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, void *sums);
+
+/* ---- bf16: weights are rounded to bfloat16 and widened again in registers; x and sums are floats ---- */
+
+size_t CPU(bf16_panel_bytes)(size_t in);
+void CPU(bf16_pack)(uint16_t *panel, size_t column, const float *weight, size_t in);
+size_t CPU(bf16_tile)(size_t rows, const float *x, size_t stride, const uint16_t *panel, size_t in, float *sums);
+
+#endif

@@ -1,0 +1,31 @@
+/* prepared.h: the layers' matrices in a form for inference: int8, with those that int8 hurts in bfloat16, or all in bfloat16.
+ *
+ * What was prepared is kept in a cache beside the model's file, as the kernels read it: the next start maps it, and reads none of
+ * the matrices themselves. A small model is prepared faster than a file is written. */
+#ifndef BFT_NN_PREPARED_H
+#define BFT_NN_PREPARED_H
+
+#include "bertft/model.h"
+#include "base/cache.h"
+
+typedef struct bft_prepared {
+    char *source; /* the file that the weights are read from; NULL: no cache */
+    bft_cache_key key;
+    bft_cache cache;
+    void **blocks; /* (count) the matrices that aren't in a cache */
+    size_t count;
+} bft_prepared;
+
+/* Before the folder's weights are opened: which state of its file a cache is for. */
+bft_status bft_prepared_begin(bft_error *err, bft_prepared *prepared, const char *folder);
+
+/* Prepares the matrices of a model whose dense block is complete, and sets their places in its params. tensors[i] is where
+ * parameter i comes from. */
+bft_status bft_prepared_load(bft_error *err, bft_model *model, const bft_tensor *const *tensors);
+void bft_prepared_free(bft_model *model); /* also where nothing was begun */
+
+/* The error of a matrix in int8: the expected square of what rounding adds to an output, as a share of the output's, for
+ * inputs with these second moments (in), or all the same where NULL. */
+double bft_prepared_error(const float *weight, const float *moments, size_t out, size_t in);
+
+#endif
