@@ -206,9 +206,10 @@ test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the 
 	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 
-wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2; and once more for int8 in bytes
-	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -Wno-psabi" build/wide/tests/ops
+wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2, bf16 in pairs; and once more for int8 in bytes
+	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_BF16_PAIRS -Wno-psabi" build/wide/tests/ops
 	build/wide/tests/ops --backend cpu-avx2
+	build/wide/tests/ops --backend cpu-avx2-bf16
 	$(MAKE) BUILD=build/wide-bytes FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -Wno-psabi" build/wide-bytes/tests/ops
 	build/wide-bytes/tests/ops --backend cpu-avx2 --op linear_prepared
 

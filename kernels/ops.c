@@ -8,8 +8,10 @@
 #include <string.h>
 
 extern const bft_ops bft_ops_ref, bft_ops_ref64, bft_ops_cpu_generic;
+extern const bft_ops bft_ops_cpu_generic_bf16;
 #if defined(__x86_64__)
 extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512, bft_ops_cpu_avx512vnni;
+extern const bft_ops bft_ops_cpu_avx2_bf16, bft_ops_cpu_avx512_bf16, bft_ops_cpu_avx512vnni_bf16;
 #endif
 
 /* The best instruction set first, and each one's machines run all that follow it. */
@@ -19,6 +21,13 @@ static const bft_ops *const backends[] = {
 #endif
     &bft_ops_cpu_generic,    &bft_ops_ref,        &bft_ops_ref64,    NULL};
 
+/* The same sets with factors in bfloat16. */
+static const bft_ops *const in_bf16[] = {
+#if defined(__x86_64__)
+    &bft_ops_cpu_avx512vnni_bf16, &bft_ops_cpu_avx512_bf16, &bft_ops_cpu_avx2_bf16,
+#endif
+    &bft_ops_cpu_generic_bf16, NULL};
+
 #if defined(__x86_64__)
 /* clang 14's __builtin_cpu_supports doesn't know this one. */
 static bool has_f16c(void) {
@@ -26,19 +35,23 @@ static bool has_f16c(void) {
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
 }
 
-const bft_ops *const *bft_ops_all(void) {
+/* How many sets of the lists this machine lacks. */
+static size_t lacking(void) {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     bool vnni = __builtin_cpu_supports("avx512vnni");
-    size_t lacking = !avx2 ? 3 : !avx512 ? 2 : !vnni ? 1 : 0;
-    return backends + lacking;
+    return !avx2 ? 3 : !avx512 ? 2 : !vnni ? 1 : 0;
 }
 #else
-const bft_ops *const *bft_ops_all(void) {
-    return backends;
+static size_t lacking(void) {
+    return 0;
 }
 #endif
+
+const bft_ops *const *bft_ops_all(void) {
+    return backends + lacking();
+}
 
 /* All members from `open` on are pointers to functions. */
 static bft_status check_complete(bft_error *err, const bft_ops *ops) {
@@ -72,13 +85,22 @@ static bft_status refuse(bft_error *err, const char *name) {
                          name);
 }
 
-bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
-    for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
-        if (strcmp(name, "cpu") == 0 || strcmp(name, (*ops)->name) == 0) {
-            BFT_TRY(check_complete(err, *ops));
-            *out = *ops;
-            return BFT_OK;
+static const bft_ops *find(const bft_ops *const *list, const char *any, const char *name) {
+    for (; *list != NULL; list++) {
+        if (strcmp(name, any) == 0 || strcmp(name, (*list)->name) == 0) {
+            return *list;
         }
+    }
+    return NULL;
+}
+
+bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
+    const bft_ops *found = find(bft_ops_all(), "cpu", name);
+    found = found != NULL ? found : find(in_bf16 + lacking(), "cpu-bf16", name);
+    if (found != NULL) {
+        BFT_TRY(check_complete(err, found));
+        *out = found;
+        return BFT_OK;
     }
     if (strncmp(name, "cuda", 4) == 0) {
         BFT_TRY(bft_plugin_open(err, name, out));

@@ -93,57 +93,73 @@ static void device_boundary(bft_device *device) {
     (void)device;
 }
 
-/* ---- The table: bft_ops_cpu_avx2, named "cpu-avx2", and so on. ---- */
+static bft_status device_open_bf16(bft_error *err, const bft_device_options *options, bft_device **out) {
+    BFT_TRY(device_open(err, options, out));
+    (*out)->bf16 = true;
+    (*out)->pairs = CPU(bf16_in_pairs)();
+    return BFT_OK;
+}
+
+/* ---- The tables: bft_ops_cpu_avx2, named "cpu-avx2", and so on; bft_ops_cpu_avx2_bf16, "cpu-avx2-bf16". ---- */
 
 #define TABLE_PASTE_NOW(isa) bft_ops_cpu_##isa
 #define TABLE_PASTE(isa) TABLE_PASTE_NOW(isa)
+#define TABLE_BF16_PASTE_NOW(isa) bft_ops_cpu_##isa##_bf16
+#define TABLE_BF16_PASTE(isa) TABLE_BF16_PASTE_NOW(isa)
 #define TEXT_NOW(isa) #isa
 #define TEXT(isa) TEXT_NOW(isa)
 
-extern const bft_ops TABLE_PASTE(BFT_ISA);
-const bft_ops TABLE_PASTE(BFT_ISA) = {
-    .name = "cpu-" TEXT(BFT_ISA),
-    .real = sizeof(float),
-    .values = BFT_F32,
-    .open = device_open,
-    .close = device_close,
-    .threads = device_threads,
-    .describe = device_describe,
-    .fault = device_fault,
-    .alloc = CPU(alloc),
-    .free = CPU(free),
-    .memory = CPU(memory),
-    .fill_zero = CPU(fill_zero),
-    .to_device = CPU(to_device),
-    .to_host = CPU(to_host),
-    .values_to_host = CPU(to_host),
-    .to_values = CPU(to_values),
-    .write = CPU(copy_in),
-    .read = CPU(copy_out),
-    .padded = device_padded,
-    .begin = device_boundary,
-    .end = device_boundary,
-    .embed_memory = CPU(embed_memory),
-    .embed_forward = CPU(embed_forward),
-    .embed_backward = CPU(embed_backward),
-    .linear_memory = CPU(linear_memory),
-    .linear_forward = CPU(linear_forward),
-    .linear_backward = CPU(linear_backward),
-    .prepared_bytes = CPU(prepared_bytes),
-    .prepare = CPU(prepare),
-    .attention_memory = CPU(attention_memory),
-    .attention_forward = CPU(attention_forward),
-    .attention_backward = CPU(attention_backward),
-    .residual_norm_memory = CPU(residual_norm_memory),
-    .residual_norm_forward = CPU(residual_norm_forward),
-    .residual_norm_backward = CPU(residual_norm_backward),
-    .gather_forward = CPU(gather_forward),
-    .gather_backward = CPU(gather_backward),
-    .mean_forward = CPU(mean_forward),
-    .mean_backward = CPU(mean_backward),
-    .mask = CPU(mask),
-    .loss = CPU(loss),
-    .norm = CPU(norm),
-    .adamw = CPU(adamw),
-    .adamw_rows = CPU(adamw_rows),
-};
+/* clang-format off */
+#define TABLE(NAME, FACTORS, OPEN)                                \
+    {                                                             \
+        .name = NAME,                                             \
+        .real = sizeof(float),                                    \
+        .values = BFT_F32,                                        \
+        .factors = FACTORS,                                       \
+        .open = OPEN,                                             \
+        .close = device_close,                                    \
+        .threads = device_threads,                                \
+        .describe = device_describe,                              \
+        .fault = device_fault,                                    \
+        .alloc = CPU(alloc),                                      \
+        .free = CPU(free),                                        \
+        .memory = CPU(memory),                                    \
+        .fill_zero = CPU(fill_zero),                              \
+        .to_device = CPU(to_device),                              \
+        .to_host = CPU(to_host),                                  \
+        .values_to_host = CPU(to_host),                           \
+        .to_values = CPU(to_values),                              \
+        .write = CPU(copy_in),                                    \
+        .read = CPU(copy_out),                                    \
+        .padded = device_padded,                                  \
+        .begin = device_boundary,                                 \
+        .end = device_boundary,                                   \
+        .embed_memory = CPU(embed_memory),                        \
+        .embed_forward = CPU(embed_forward),                      \
+        .embed_backward = CPU(embed_backward),                    \
+        .linear_memory = CPU(linear_memory),                      \
+        .linear_forward = CPU(linear_forward),                    \
+        .linear_backward = CPU(linear_backward),                  \
+        .prepared_bytes = CPU(prepared_bytes),                    \
+        .prepare = CPU(prepare),                                  \
+        .attention_memory = CPU(attention_memory),                \
+        .attention_forward = CPU(attention_forward),              \
+        .attention_backward = CPU(attention_backward),            \
+        .residual_norm_memory = CPU(residual_norm_memory),        \
+        .residual_norm_forward = CPU(residual_norm_forward),      \
+        .residual_norm_backward = CPU(residual_norm_backward),    \
+        .gather_forward = CPU(gather_forward),                    \
+        .gather_backward = CPU(gather_backward),                  \
+        .mean_forward = CPU(mean_forward),                        \
+        .mean_backward = CPU(mean_backward),                      \
+        .mask = CPU(mask),                                        \
+        .loss = CPU(loss),                                        \
+        .norm = CPU(norm),                                        \
+        .adamw = CPU(adamw),                                      \
+        .adamw_rows = CPU(adamw_rows),                            \
+    }
+/* clang-format on */
+
+extern const bft_ops TABLE_PASTE(BFT_ISA), TABLE_BF16_PASTE(BFT_ISA);
+const bft_ops TABLE_PASTE(BFT_ISA) = TABLE("cpu-" TEXT(BFT_ISA), BFT_F32, device_open);
+const bft_ops TABLE_BF16_PASTE(BFT_ISA) = TABLE("cpu-" TEXT(BFT_ISA) "-bf16", BFT_BF16, device_open_bf16);

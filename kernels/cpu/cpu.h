@@ -37,6 +37,7 @@ struct bft_device {
     bft_pool *pool;
     float **local;      /* (threads) 64-byte aligned */
     size_t local_count; /* floats in each */
+    bool bf16, pairs;   /* products round their factors to bfloat16; in pairs (gemm_bf16.c) */
     bft_error fault;    /* sticky; BFT_OK in its status while all is well */
 };
 

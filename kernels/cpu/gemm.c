@@ -174,6 +174,8 @@ static void finish_strip(const gemm *g, const place *at, float *strip) {
 
 /* ---- Blocking ---- */
 
+typedef void tile_product(size_t depth, const float *a, const float *b, float *tile);
+
 /* One slice of the depth. */
 typedef struct slice {
     const gemm *g;
@@ -182,6 +184,17 @@ typedef struct slice {
     size_t panels;          /* of B */
     size_t columns, blocks; /* of C: panels in a block's width, and how many blocks lie side by side */
 } slice;
+
+/* Where products take bfloat16: panels that lie one behind the other. */
+static void round_panels(const bft_device *device, float *panels, size_t width, size_t count, size_t depth) {
+    if (device->pairs) {
+        for (size_t p = 0; p < count; p++) {
+            CPU(bf16_fold)(panels + p * width * depth, width, depth);
+        }
+    } else if (device->bf16) {
+        CPU(bf16_round)(panels, count * width * depth);
+    }
+}
 
 static void pack_b(void *context, size_t panel, int thread) {
     (void)thread;
@@ -194,6 +207,7 @@ static void pack_b(void *context, size_t panel, int thread) {
     } else {
         CPU(pack_rows)(to, TILE_COLUMNS, g->b + column * g->k + s->start, g->k, count, s->depth);
     }
+    round_panels(s->device, to, TILE_COLUMNS, 1, s->depth);
 }
 
 /* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels, four to each. */
@@ -244,13 +258,15 @@ static void multiply_block(void *context, size_t unit, int thread) {
     place at = {.row = row, .rows = rows, .add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
     float *a = s->device->local[thread];
     _Alignas(64) float strip[STRIP_SIZE];
+    tile_product *product = s->device->pairs ? CPU(gemm_tile_pairs) : CPU(gemm_tile);
     pack_a(s, row, rows, a);
+    round_panels(s->device, a, TILE_ROWS, blocks_of(rows, TILE_ROWS), s->depth);
     for (size_t panel = first; panel < behind; panel++) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
             fetch_tile(g, row + r, at.column, size_min(TILE_ROWS, rows - r), at.columns);
-            CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
+            product(s->depth, a + r * s->depth, g->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
         }
         finish_strip(g, &at, strip);
     }

@@ -21,6 +21,12 @@ enum { TILE_COLUMNS = TILE_VECTORS * LANES, TILE_SIZE = TILE_ROWS * TILE_COLUMNS
 /* tile (TILE_ROWS, TILE_COLUMNS) = a b^T over panels a (depth, TILE_ROWS), b (depth, TILE_COLUMNS) */
 void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile);
 
+/* gemm_bf16.c: a packed panel's values rounded to bfloat16 in their place; or folded there too, for gemm_tile_pairs. */
+bool CPU(bf16_in_pairs)(void); /* whether this processor is made for it */
+void CPU(bf16_round)(float *panel, size_t count);
+void CPU(bf16_fold)(float *panel, size_t width, size_t depth);
+void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile);
+
 /* The strip's `rows` <= width rows lie as rows of x, `stride` apart: panel[k][r] = x[r][k]. */
 void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth);
 

@@ -93,6 +93,7 @@ template <typename T, bft_dtype VALUES> static bft_ops make_ops(const char *name
     ops.name = name;
     ops.real = sizeof(float);
     ops.values = VALUES;
+    ops.factors = VALUES;
     ops.remote = true;
     ops.open = open_device<VALUES>;
     ops.close = close_device;

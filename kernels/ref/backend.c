@@ -60,6 +60,7 @@ const bft_ops TABLE(BFT_REF) = {
     .name = NAME(BFT_REF),
     .real = sizeof(real),
     .values = BFT_F32,
+    .factors = BFT_F32,
     .open = REF(open),
     .close = REF(close),
     .threads = REF(threads),

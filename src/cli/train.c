@@ -29,7 +29,7 @@ static const char help[] =
     "  --resume RUN    go on with a run from its last checkpoint\n"
     "  --threads N     0: all processors\n"
     "  --device D      auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
-    "  --precision P   fp32; bf16 on a CUDA card: TRAIN.PRECISION\n"
+    "  --precision P   fp32 or bf16: TRAIN.PRECISION\n"
     "  --profile       at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "\n"
     "  bertft train configs/params.yaml\n"

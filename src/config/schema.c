@@ -64,8 +64,8 @@ const bft_key bft_schema[] = {
     {"TRAIN.BATCH_SIZE", INT, "32", NULL, "[1, 65536]", "Texts a batch."},
     {"TRAIN.ACCUMULATE", INT, "1", NULL, "[1, 65536]", "Batches an optimizer step."},
     {"TRAIN.PRECISION", STRING, "fp32", "fp32|bf16", NULL,
-     "The type of activations, their gradients and the products' weights; bf16: on a CUDA card. Sums, master weights "
-     "and moments are fp32."},
+     "The type of activations, their gradients and the products' weights; on a CPU of the products' factors only. Sums, "
+     "master weights and moments are fp32."},
     {"TRAIN.FREEZE", LIST, "[]", "embeddings|encoder", "[0, 1000]",
      "What is not trained: embeddings, encoder (embeddings and all layers), or layers by their number from 0."},
     {"TRAIN.EVAL_EVERY", INT, "0", NULL, "[0, 1e12]", "Steps between evaluations; 0: every epoch."},

@@ -27,6 +27,11 @@ static bft_form form_of(const bft_backend_setup *setup) {
                                                                 : BFT_FORM_PLAIN;
 }
 
+/* Which a CPU can have too. */
+static bool trains_in_bf16(const bft_backend_setup *setup) {
+    return !setup->inference && asks_for(setup, "bf16");
+}
+
 static bool asks_for_cudnn(const bft_backend_setup *setup) {
     return setup->attention != NULL && strcmp(setup->attention, "cudnn") == 0;
 }
@@ -56,32 +61,39 @@ static bool is_card(const char *name) {
     return strncmp(name, "cuda", strlen("cuda")) == 0;
 }
 
+static bft_status find_named(bft_error *err, const char *plain, const char *precision, const bft_ops **out) {
+    char name[NAME_ROOM + 8];
+    snprintf(name, sizeof name, "%s-%s", plain, precision);
+    return bft_ops_find(err, name, out);
+}
+
 /* On a card, values are of the precision: the ops carry its name. */
 static bft_status find_on_card(bft_error *err, const char *plain, const char *precision, const bft_ops **out) {
-    char name[NAME_ROOM + 8];
     if (strcmp(precision, "int8") == 0) {
         return bft_error_set(err, BFT_BAD,
                              "int8 is computed on CPUs only, %s takes fp32, bf16 or fp16: --precision bf16, or "
                              "--device cpu",
                              plain);
     }
-    snprintf(name, sizeof name, "%s-%s", plain, precision);
-    return bft_ops_find(err, name, out);
+    return find_named(err, plain, precision, out);
 }
 
-/* The ops of a backend in this precision: fp32's carry its plain name. */
+/* The ops of a backend in this precision: fp32's carry its plain name, and for inference on a CPU all do (form_of). */
 static bft_status find_ops(bft_error *err, const bft_backend_setup *setup, const char *plain, const bft_ops **out) {
     if (has_precision(setup) && is_card(plain)) {
         return find_on_card(err, plain, setup->precision, out);
     }
     BFT_TRY(bft_ops_find(err, plain, out));
+    if (trains_in_bf16(setup)) {
+        return find_named(err, plain, "bf16", out);
+    }
     if (has_precision(setup) && form_of(setup) == BFT_FORM_PLAIN) {
         return bft_error_set(err, BFT_BAD,
-                             "%s is computed on CUDA cards only, %s takes fp32%s: --precision %s, or --device cuda",
-                             setup->precision, (*out)->name, setup->inference ? ", bf16 and int8" : "",
-                             setup->inference ? "bf16" : "fp32");
+                             "%s is computed on CUDA cards only, %s takes fp32%s and bf16: --precision bf16, or "
+                             "--device cuda",
+                             setup->precision, (*out)->name, setup->inference ? ", int8" : "");
     }
-    if (setup->precision != NULL && !has_precision(setup) && (*out)->values != BFT_F32) {
+    if (setup->precision != NULL && !has_precision(setup) && (*out)->factors != BFT_F32) {
         return bft_error_set(
             err, BFT_BAD, "DEVICE.NAME %s: names a precision, which TRAIN.PRECISION or --precision does", setup->name);
     }
@@ -111,7 +123,7 @@ static bft_status open_best(bft_error *err, bft_backend *backend, const bft_back
     if (status == BFT_OK) {
         return BFT_OK;
     }
-    bool card_only = has_precision(setup) && form_of(setup) == BFT_FORM_PLAIN;
+    bool card_only = has_precision(setup) && form_of(setup) == BFT_FORM_PLAIN && !trains_in_bf16(setup);
     if (card_only || asks_for_cudnn(setup)) {
         return bft_error_prefix(err, "%s is for CUDA cards only",
                                 card_only ? setup->precision : "DEVICE.ATTENTION cudnn");

@@ -149,8 +149,8 @@ static bft_status check(bft_error *err, const bft_map *map, const bft_optimizer 
 
 static void warn_of_other_kernels(const char *path, const header *head, const bft_optimizer *o) {
     const char *now = o->model->backend.ops->name;
-    bool cuda = strncmp(head->backend, "cuda", 4) == 0; /* whose precision is no part of the device's name */
-    int device = (int)(cuda ? strcspn(head->backend, "-") : sizeof head->backend);
+    const char *precision = memmem(head->backend, sizeof head->backend, "-bf16", 5); /* no part of the device's name */
+    int device = (int)(precision != NULL ? (size_t)(precision - head->backend) : sizeof head->backend);
     if (strncmp(head->backend, now, sizeof head->backend) != 0) {
         bft_log_warning(
             "%s: was computed by %.24s, goes on with %s: the last bits will differ; --device %.*s keeps them", path,

@@ -60,7 +60,18 @@ def test_training_has_no_fp16(bertft, tmp_path):
     assert "fp16 is for inference" in error
     assert "int8 is for inference" in bertft.fails(2, *training(tmp_path / "run"), "--precision", "int8")
     assert "must be fp32 or bf16" in bertft.fails(2, *training(tmp_path / "run", TRAIN__PRECISION="fp16"))
-    assert "CUDA cards only" in bertft.fails(2, *training(tmp_path / "run"), "--precision", "bf16", "--device", "cpu")
+
+
+def test_a_cpu_trains_in_bf16(bertft, tmp_path):
+    """Near fp32's losses: a factor is off by 2^-8 of itself at most, and a text's loss, of size 1, by some such roundings."""
+    found = {}
+    for precision in ("fp32", "bf16"):
+        bertft.ok(*training(tmp_path / precision, TRAIN__LOG_EVERY=1), "--device", "cpu", "--precision", precision)
+        found[precision] = losses(tmp_path / precision)
+    assert found["bf16"] == pytest.approx(found["fp32"], abs=2**-5) and found["bf16"] != found["fp32"]
+    error = bertft.fails(2, "train", "--resume", tmp_path / "bf16", "--precision", "fp32")
+    assert "begun in bf16" in error
+    assert "DEVICE.NAME cpu-bf16" in bertft.fails(2, *training(tmp_path / "run"), "--device", "cpu-bf16")
     assert not (tmp_path / "run").exists()
 
 

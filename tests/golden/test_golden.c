@@ -131,7 +131,7 @@ static void open_golden(golden *g, const char *name, const char *backend) {
     char path[128];
     snprintf(g->folder, sizeof g->folder, "tests/golden/%s", name);
     OK(bft_backend_open(&error, &g->backend, &(bft_backend_setup){.name = backend, .threads = 2}));
-    g->bounds = bounds_of(g->backend.ops->values);
+    g->bounds = bounds_of(g->backend.ops->factors);
     snprintf(path, sizeof path, "%s/expected.json", g->folder);
     OK(bft_json_read(&error, path, 1 << 22, &g->json));
     snprintf(path, sizeof path, "%s/expected.safetensors", g->folder);

@@ -120,7 +120,8 @@ static bool is_case(const session *all, const subject *s, size_t shape, bft_dtyp
     bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
     bool spared = is_long && values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0;
     bool known = s->is_known == NULL || s->is_known(ops, (const char *)s->shapes + shape * s->shape_size);
-    return ops->values == values && is_chosen(&all->options, ops) && known && !spared;
+    bool other = ops->factors == ops->values || s == &linear_subject; /* else it is the table with longer factors */
+    return ops->factors == values && other && is_chosen(&all->options, ops) && known && !spared;
 }
 
 static bool has_cases(const session *all, const subject *s, size_t shape, bft_dtype values) {
@@ -229,9 +230,13 @@ static bool has_threads(const bft_ops *ops) {
 static void find_backends(session *all) {
     bft_error err;
     size_t count = 0;
-    for (; bft_ops_all()[count] != NULL; count++) {
-        all->backends[count] = bft_ops_all()[count];
+    for (const bft_ops *const *ops = bft_ops_all(); *ops != NULL; ops++) {
+        char name[64];
+        all->backends[count++] = *ops;
+        snprintf(name, sizeof name, "%s-bf16", (*ops)->name);
+        count += bft_ops_find(&err, name, &all->backends[count]) == BFT_OK;
     }
+    all->backends[count] = NULL;
     if (all->options.backend != NULL) {
         const bft_ops *asked;
         must(bft_ops_find(&err, all->options.backend, &asked), &err);

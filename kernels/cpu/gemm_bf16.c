@@ -1,0 +1,85 @@
+/* gemm_bf16.c: matrix products of factors rounded to bfloat16, summed in fp32.
+ *
+ * Panels are packed as floats and then rounded where they lie. Most processors multiply the rounded floats as they stand, which
+ * is no faster, but the same arithmetic. Those with vdpbf16ps (AVX512-BF16) multiply two pairs a lane: there a panel is folded to
+ * (depth / 2, width) pairs. BFT_BF16_PAIRS compiles and takes that way on a machine that lacks it. */
+#include "kernels/cpu/gemm.h"
+
+#include "kernels/quantize.h"
+
+bool CPU(bf16_in_pairs)(void) {
+#if defined(BFT_BF16_PAIRS)
+    return true;
+#elif defined(__AVX512F__)
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+/* To bfloat16 with ties to even, as a float. NaN stays: adding to its bits could make it another number. */
+VECTOR_INLINE vu rounded(vf x) {
+    vu bits = (vu)x, to = (bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u;
+    vi number = (vi)(x == x);
+    return (to & (vu)number) | ((bits | 0x00400000u) & 0xFFFF0000u & ~(vu)number);
+}
+
+void CPU(bf16_round)(float *panel, size_t count) {
+    for (size_t i = 0; i < count; i += LANES) {
+        vf_store_some(panel + i, (vf)rounded(vf_load_some(panel + i, count - i)), count - i);
+    }
+}
+
+/* Row p of pairs, of rows 2p and 2p + 1 of floats, lies before both, so that the panel can be folded in its own place. */
+void CPU(bf16_fold)(float *panel, size_t width, size_t depth) {
+    for (size_t k = 0; k < depth; k += 2) {
+        const float *low = panel + k * width, *high = low + width;
+        float *to = panel + k / 2 * width;
+        for (size_t i = 0; i < width; i += LANES) {
+            size_t count = width - i;
+            vu a = rounded(vf_load_some(low + i, count));
+            vu b = k + 1 < depth ? rounded(vf_load_some(high + i, count)) : (vu){0};
+            vf_store_some(to + i, (vf)(a >> 16 | b), count);
+        }
+    }
+}
+
+#if defined(__AVX512F__) && BFT_LANES == 16
+#define PAIRS __attribute__((target("avx512bf16")))
+typedef __m512bh pairs_vector;
+
+PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (pairs_vector)a, (pairs_vector)b);
+}
+#else
+#define PAIRS
+static inline vf multiply_pairs(vf sum, vf a, vf b) {
+    vf low = (vf)((vu)a << 16) * (vf)((vu)b << 16);
+    return sum + low + (vf)((vu)a & 0xFFFF0000u) * (vf)((vu)b & 0xFFFF0000u);
+}
+#endif
+
+/* As gemm_tile, over folded panels. */
+PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {
+    vf sum[TILE_ROWS][TILE_VECTORS] = {0};
+    for (size_t k = 0; k < depth; k += 2) {
+        vf right[TILE_VECTORS];
+        UNROLLED
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            memcpy(&right[v], b + v * LANES, sizeof right[v]);
+        }
+        UNROLLED
+        for (int r = 0; r < TILE_ROWS; r++) {
+            uint32_t pair;
+            memcpy(&pair, a + r, sizeof pair);
+            vf left = (vf)(pair + (vu){0});
+            UNROLLED
+            for (int v = 0; v < TILE_VECTORS; v++) {
+                sum[r][v] = multiply_pairs(sum[r][v], left, right[v]);
+            }
+        }
+        a += TILE_ROWS;
+        b += TILE_COLUMNS;
+    }
+    memcpy(tile, sum, sizeof sum);
+}
