@@ -32,41 +32,49 @@ typedef struct summing {
     uint64_t length;
 } summing;
 
-static void add_block(summing *sum, const unsigned char *block) {
-    uint64_t words[LANES];
-    memcpy(words, block, sizeof words);
-    for (int i = 0; i < LANES; i++) {
-        uint64_t mixed = (sum->lanes[i] ^ words[i]) * 0x9E3779B97F4A7C15u;
-        sum->lanes[i] = mixed ^ mixed >> 32;
+static const summing empty = {.lanes = {1, 2, 3, 4}};
+
+/* Some whole blocks. The lanes are copied, so that they stay in registers. */
+static void add_blocks(summing *sum, const unsigned char *from, size_t blocks) {
+    uint64_t lanes[LANES], words[LANES];
+    memcpy(lanes, sum->lanes, sizeof lanes);
+    for (size_t i = 0; i < blocks; i++) {
+        memcpy(words, from + i * sizeof words, sizeof words);
+#pragma GCC unroll 8
+        for (int k = 0; k < LANES; k++) {
+            uint64_t mixed = (lanes[k] ^ words[k]) * 0x9E3779B97F4A7C15u;
+            lanes[k] = mixed ^ mixed >> 32;
+        }
     }
+    memcpy(sum->lanes, lanes, sizeof lanes);
 }
 
 static void add(summing *sum, const void *bytes, size_t length) {
     const unsigned char *from = bytes;
     const size_t block = sizeof sum->rest;
+    if (length == 0) { /* and perhaps no bytes at all */
+        return;
+    }
     sum->length += length;
-    while (length > 0) {
-        if (sum->rest_length == 0 && length >= block) {
-            add_block(sum, from);
-            from += block;
-            length -= block;
-            continue;
-        }
+    if (sum->rest_length > 0) {
         size_t taken = block - sum->rest_length < length ? block - sum->rest_length : length;
         memcpy(sum->rest + sum->rest_length, from, taken);
         sum->rest_length += taken;
         from += taken;
         length -= taken;
-        if (sum->rest_length == block) {
-            add_block(sum, sum->rest);
-            sum->rest_length = 0;
+        if (sum->rest_length < block) {
+            return;
         }
+        add_blocks(sum, sum->rest, 1);
     }
+    add_blocks(sum, from, length / block);
+    sum->rest_length = length % block;
+    memcpy(sum->rest, from + (length - sum->rest_length), sum->rest_length);
 }
 
 static uint64_t total(summing *sum) {
     memset(sum->rest + sum->rest_length, 0, sizeof sum->rest - sum->rest_length);
-    add_block(sum, sum->rest);
+    add_blocks(sum, sum->rest, 1);
     uint64_t all = sum->length;
     for (int i = 0; i < LANES; i++) {
         all = (all ^ sum->lanes[i]) * 0xD6E8FEB86659FD93u;
@@ -76,7 +84,7 @@ static uint64_t total(summing *sum) {
 }
 
 static uint64_t sum_of(const void *bytes, size_t length) {
-    summing sum = {.lanes = {1, 2, 3, 4}};
+    summing sum = empty;
     add(&sum, bytes, length);
     return total(&sum);
 }
@@ -198,7 +206,7 @@ bool bft_cache_write(const char *source, const char *suffix, uint32_t version, c
                      const bft_cache_part *parts, size_t count) {
     header head = {.version = version, .size = sizeof head, .key = *key};
     memcpy(head.magic, magic, sizeof magic);
-    summing sum = {.lanes = {1, 2, 3, 4}};
+    summing sum = empty;
     for (size_t i = 0; i < count; i++) {
         add(&sum, parts[i].bytes, parts[i].length);
         head.length += parts[i].length;
