@@ -29,7 +29,7 @@ FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni
 
-KERNELS := $(BUILD)/kernels/ops.o $(BUILD)/kernels/plugin.o $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
+KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
 OBJ     := $(SRC:%.c=$(BUILD)/%.o) $(KERNELS)
 LIB     := $(BUILD)/libbertft.a
@@ -212,7 +212,28 @@ wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2; and once mor
 	$(MAKE) BUILD=build/wide-bytes FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -Wno-psabi" build/wide-bytes/tests/ops
 	build/wide-bytes/tests/ops --backend cpu-avx2 --op linear_prepared
 
-bench: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
+$(BUILD)/bench/tokenize: $(BUILD)/bench/tokenize.o $(LIB)
+	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
+
+# The venv is made where PYTHON names no interpreter that has everything.
+BENCH   ?= full
+DATA    ?= ../shared/data
+VENV    := $(BUILD)/bench-venv
+
+$(VENV)/ready: bench/requirements.txt
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet $$(grep '^torch==' $<) # first: what needs it takes what is there
+	$(VENV)/bin/python -m pip install --quiet -r $<
+	@touch $@
+
+bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorch, ONNX Runtime, tokenizers (BENCH=quick, DATA=, PYTHON=, PAGE=)
+	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick) \
+		--json $(BUILD)/bench/table.json $(if $(PAGE),--page $(PAGE))
+
+bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm
+
+bench-gemm: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
 	$(BUILD)/bench/gemm
 
 demo: all ## fine-tune on the sample, evaluate, read the sample dialogues
@@ -239,7 +260,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench bench-programs bench-gemm demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/

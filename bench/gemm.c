@@ -1,6 +1,7 @@
 /* gemm.c: how fast `linear` is on the shapes that encoders have, in GFLOP/s and as a share of what the processor's
  * multiply-adds can do. Usage: gemm [BACKEND [THREADS]] */
 #include "kernels/ops.h"
+#include "kernels/peak.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,35 +11,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* ---- The peak of one thread: chains of multiply-adds that stay in registers, enough of them to hide their latency. ---- */
-#define PEAK(name, isa, lanes, chains)                                                                                 \
-    __attribute__((target(isa))) static double name(void) {                                                            \
-        typedef float vector __attribute__((vector_size(4 * (lanes))));                                                \
-        enum { ROUNDS = 200000 };                                                                                      \
-        vector sum[chains] = {{0}}, a = {0.5f};                                                                        \
-        double start = now();                                                                                          \
-        for (int i = 0; i < ROUNDS; i++) {                                                                             \
-            _Pragma("GCC unroll 24") for (int c = 0; c < (chains); c++) {                                              \
-                sum[c] = sum[c] * a + a;                                                                               \
-                __asm__ volatile("" : "+x"(sum[c]));                                                                   \
-            }                                                                                                          \
-        }                                                                                                              \
-        return 2.0 * ROUNDS * (chains) * (lanes) / (now() - start) * 1e-9;                                             \
-    }
-PEAK(peak_avx2, "avx2,fma", 8, 12)
-PEAK(peak_avx512, "avx512f", 16, 24)
-
-static double peak(void) {
-    double best = 0;
-    for (int i = 0; i < 200; i++) {
-        double one = __builtin_cpu_supports("avx512f") ? peak_avx512()
-                     : __builtin_cpu_supports("fma")   ? peak_avx2()
-                                                       : 0;
-        best = one > best ? one : best;
-    }
-    return best;
 }
 
 typedef struct setup {
@@ -83,7 +55,8 @@ static void measure(const setup *s, size_t rows, size_t in, size_t out, bft_acti
     float *y = values(s, rows * out), *dx = values(s, rows * in), *dweight = values(s, out * in);
     float *dbias = values(s, out), *saved = values(s, memory.saved / sizeof(float));
     float *scratch = values(s, memory.scratch / sizeof(float));
-    op = (bft_linear){rows, in, out, activation, x, weight, bias, y, NULL, scratch, y, dx, false, dweight, dbias};
+    op =
+        (bft_linear){rows, in, out, activation, x, weight, bias, false, y, NULL, scratch, y, dx, false, dweight, dbias};
     double flops = 2.0 * (double)rows * (double)in * (double)out * 1e-9;
     double forward = flops / seconds(s, &op, s->ops->linear_forward);
     op.saved = saved;
@@ -115,9 +88,14 @@ int main(int count, char **words) {
         fprintf(stderr, "%s\n", err.message);
         return 2;
     }
-    double one = peak();
-    s.peak = one * s.ops->threads(s.device);
-    printf("%s, %d threads; peak %.1f GFLOP/s a thread\n", s.ops->name, s.ops->threads(s.device), one);
+    int threads = s.ops->threads(s.device);
+    bft_peak peak;
+    if (bft_peak_measure(&err, threads, &peak) != BFT_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    s.peak = peak.flops * 1e-9;
+    printf("%s, %d threads; peak %.1f GFLOP/s\n", s.ops->name, threads, s.peak);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         measure(&s, shapes[i].rows, shapes[i].in, shapes[i].out, shapes[i].activation);
     }

@@ -111,6 +111,17 @@ def write_model(folder, shape, seed):
     write_weights(folder / "model.safetensors", shape, seed)
 
 
+def flops(shape, lengths, classes):
+    """Operations of the products that inference computes for texts of these lengths: in the last layer, what the first rows need."""
+    layers, channels, _, feed_forward, _, _ = shape
+    tokens, pairs, count = sum(lengths), sum(n * n for n in lengths), len(lengths)
+    dense = 4 * channels**2 + 2 * channels * feed_forward
+    whole = tokens * dense + 2 * pairs * channels
+    last = tokens * 2 * channels**2 + count * (dense - 2 * channels**2) + 2 * tokens * channels
+    head = count * (channels**2 + classes * channels)
+    return 2 * ((layers - 1) * whole + last + head)
+
+
 # ---- The texts ----
 
 def write_texts(path, shape, count, seed):

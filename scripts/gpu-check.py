@@ -341,15 +341,9 @@ class Check:
 
 
 def training_flops(shape, texts):
-    """Operations a token of the products that a training step computes: in the last layer, what the first rows need."""
-    layers, channels, _, feed_forward, _, _ = shape
+    """Operations a token of the products that a training step computes."""
     lengths = [line.split("\t")[0].count(" ") + 3 for line in texts.read_text().splitlines()[1:]]
-    tokens, pairs, count = sum(lengths), sum(n * n for n in lengths), len(lengths)
-    dense = 4 * channels**2 + 2 * channels * feed_forward
-    whole = tokens * dense + 2 * pairs * channels
-    last = tokens * 2 * channels**2 + count * (dense - 2 * channels**2) + 2 * tokens * channels
-    head = count * (channels**2 + material.CLASSES * channels)
-    return 3 * 2 * ((layers - 1) * whole + last + head) / tokens
+    return 3 * material.flops(shape, lengths, material.CLASSES) / sum(lengths)
 
 
 def shim(backend):

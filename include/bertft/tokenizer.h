@@ -17,7 +17,9 @@ typedef struct bft_normalizer {
 
 /* From a model folder: tokenizer.json where there is one, else vocab.txt; casing, special tokens and the maximum
  * length from tokenizer_config.json and special_tokens_map.json. A normalizer in tokenizer.json wins over
- * tokenizer_config.json; its truncation and padding blocks are ignored; unknown components are refused by name. */
+ * tokenizer_config.json; its truncation and padding blocks are ignored; unknown components are refused by name.
+ * A vocabulary of 20,000 tokens or more is compiled once and then mapped, from FILE.bertft-cache beside the file that it
+ * came from or, where that folder can't be written to, from the user's cache folder. */
 bft_status bft_tokenizer_open(bft_error *err, bft_tokenizer **out, const char *folder);
 
 /* From a vocab.txt alone. Special tokens that it lacks get ids behind it, as in transformers; [UNK] must be there. */
@@ -39,6 +41,28 @@ typedef struct bft_encoding {
 bft_status bft_tokenizer_encode(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
                                 const char *second, size_t second_length, size_t limit, bft_encoding *encoding);
 void bft_encoding_free(bft_encoding *encoding);
+
+/* Many single texts at once, on the threads of a pool (NULL: on this one): for each the ids that bft_tokenizer_encode
+ * gives, in the order of the texts. They stay until the next use of `out`, which is created zeroed and kept for further
+ * calls, so that these need no memory of their own. */
+struct bft_pool;
+typedef struct bft_string {
+    const char *data;
+    size_t length;
+} bft_string;
+
+typedef struct bft_encodings {
+    struct bft_encoded {
+        const uint32_t *ids;
+        size_t count;
+    } * texts;
+    size_t count;
+    struct bft_encodings_scratch *scratch; /* the tokenizer's own */
+} bft_encodings;
+
+bft_status bft_tokenizer_encode_all(bft_error *err, const bft_tokenizer *tokenizer, struct bft_pool *pool,
+                                    const bft_string *texts, size_t count, size_t limit, bft_encodings *out);
+void bft_encodings_free(bft_encodings *encodings);
 
 size_t bft_tokenizer_size(const bft_tokenizer *tokenizer);       /* ids are below this */
 size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer); /* model_max_length, or SIZE_MAX */

@@ -4,7 +4,7 @@
  * tails and no sums across lanes, and a panel of scores is packed as it is for the product with v. Queries are taken a
  * panel at a time, so a thread needs memory for T x TILE_COLUMNS scores, never T x T. Nothing is saved: the backward
  * computes the probabilities again. */
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/attention.h"
 
 #include <math.h>
 
@@ -12,15 +12,6 @@
 void CPU(attention_memory)(const bft_attention *op, bft_memory *out) {
     *out = (bft_memory){.saved = 0, .scratch = op->batch * sizeof(uint32_t)};
 }
-
-/* One head of one sequence. Rows of q, k, v and their gradients are `head_size` values, `stride` apart. */
-typedef struct head {
-    const bft_attention *op;
-    size_t sequence, head, keys, queries, size, padded; /* D, and D in whole tiles */
-    size_t q_first, kv_first;                           /* of the first element in q and in k, v */
-    size_t y_first, y_stride;
-    float scale;
-} head;
 
 static head head_of(const bft_attention *op, size_t unit) {
     const uint32_t *order = op->scratch;
@@ -86,8 +77,21 @@ static void add_depth(const head *h, size_t depth, const float *columns, const f
 
 /* Columns of a panel (D, TILE_COLUMNS) out to rows of a tensor. */
 static void unpack(const head *h, const float *panel, size_t count, float *to, size_t stride) {
-    for (size_t c = 0; c < count; c++) {
-        for (size_t d = 0; d < h->size; d++) {
+    size_t d = 0;
+    for (; d + 4 <= h->size; d += 4) {
+        for (size_t c = 0; c < count; c += 4) {
+            vf4 v[4];
+            for (size_t i = 0; i < 4; i++) {
+                memcpy(&v[i], panel + (d + i) * TILE_COLUMNS + c, sizeof v[i]);
+            }
+            vf4_transpose(&v[0], &v[1], &v[2], &v[3]);
+            for (size_t i = 0; i < size_min(4, count - c); i++) {
+                memcpy(to + (c + i) * stride + d, &v[i], sizeof v[i]);
+            }
+        }
+    }
+    for (; d < h->size; d++) {
+        for (size_t c = 0; c < count; c++) {
             to[c * stride + d] = panel[d * TILE_COLUMNS + c];
         }
     }
@@ -158,6 +162,10 @@ static void head_forward(void *context, size_t unit, int thread) {
     const task *t = context;
     const bft_attention *op = t->op;
     head h = head_of(op, unit);
+    if (h.queries == 1) {
+        CPU(attention_first_forward)(&h, t->device->local[thread]);
+        return;
+    }
     cut c = {t->device->local[thread]};
     size_t rows = round_up(h.keys, TILE_ROWS);
     float *keys = take(&c, rows, h.size), *values = take(&c, h.keys, h.padded);
@@ -181,7 +189,7 @@ static void head_forward(void *context, size_t unit, int thread) {
 }
 
 static void run(bft_device *device, const bft_attention *op, size_t local, bft_work *work) {
-    if (CPU(device_reserve)(device, local)) {
+    if (CPU(device_reserve)(device, size_max(local, CPU(attention_first_count)(op->longest)))) {
         order_sequences(op);
         bft_pool_run(device->pool, op->batch * op->heads, work, &(task){op, device});
     }
@@ -273,6 +281,10 @@ static void head_backward(void *context, size_t unit, int thread) {
     const task *t = context;
     const bft_attention *op = t->op;
     head h = head_of(op, unit);
+    if (h.queries == 1) {
+        CPU(attention_first_backward)(&h, t->device->local[thread]);
+        return;
+    }
     workspace w = workspace_of(&h, t->device->local[thread]);
     const float *k = (const float *)op->k + h.kv_first, *v = (const float *)op->v + h.kv_first;
     size_t plane = round_up(h.keys, TILE_COLUMNS) * h.padded;

@@ -57,6 +57,9 @@ void CPU(dropout_add)(const bft_dropout *dropout, size_t row, size_t channels, c
 void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t keys,
                         float *factors);
 
+/* The same for one query, the first: (round_up(keys, 4 LANES)). */
+void CPU(dropout_keys)(const bft_dropout *dropout, size_t sequence, size_t head, size_t keys, float *factors);
+
 /* ---- LayerNorm, for embed and residual_norm. What its backward needs: rows before gamma and beta, and 1 / sigma. ---- */
 typedef struct norm_saved {
     float *normal; /* (rows, C) */

@@ -63,11 +63,10 @@ VECTOR_INLINE vf factor_of(vu word, uint32_t threshold, float keep) {
     return vf_select((vi)(word < threshold), (vf){0}, vf_set(keep));
 }
 
-/* 4 LANES factors of one row, from `channel`, a multiple of 4: the four words of a counter are neighbours. */
-static void row_factors(const bft_dropout *dropout, size_t row, size_t channel, float *factors) {
+/* 4 LANES factors from the counters whose first word counts from `first`: the four words of a counter are neighbours. */
+static void neighbours(const bft_dropout *dropout, uint32_t first, uint32_t position, uint32_t sample, float *factors) {
     uint32_t threshold = bft_dropout_threshold(dropout->rate);
-    counters c = {{numbers_from((uint32_t)channel / 4), same(place_of(dropout, dropout->position[row])),
-                   same(dropout->sample[row]), same(dropout->step)}};
+    counters c = {{numbers_from(first), same(place_of(dropout, position)), same(sample), same(dropout->step)}};
     philox(&c, dropout->seed);
     vf4 planes[4][LANES / 4];
     UNROLLED
@@ -90,7 +89,7 @@ void CPU(dropout_add)(const bft_dropout *dropout, size_t row, size_t channels, c
         vf value = vf_load_some(x + c, some);
         if (dropout->rate > 0) {
             if (place == 0) {
-                row_factors(dropout, row, c, factors);
+                neighbours(dropout, (uint32_t)c / 4, dropout->position[row], dropout->sample[row], factors);
             }
             value *= vf_load(factors + place);
         }
@@ -116,5 +115,11 @@ void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head
                 vf_store(factors + (key + j) * TILE_COLUMNS + column, factor_of(c.word[j], threshold, keep));
             }
         }
+    }
+}
+
+void CPU(dropout_keys)(const bft_dropout *dropout, size_t sequence, size_t head, size_t keys, float *factors) {
+    for (size_t key = 0; key < keys; key += 4 * LANES) {
+        neighbours(dropout, (uint32_t)(head << 16 | key) / 4, 0, dropout->sample[sequence], factors + key);
     }
 }

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { DEPTH = 384, ROWS = 48, STRIP_SIZE = ROWS * TILE_COLUMNS, UNITS_WANTED = 32, PANELS_LEAST = 4 };
+enum { DEPTH = 384, ROWS = 48, STRIP_SIZE = ROWS * TILE_COLUMNS, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
 _Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
 
 size_t CPU(gemm_scratch_bytes)(size_t n) {
@@ -196,15 +196,43 @@ static void pack_b(void *context, size_t panel, int thread) {
     }
 }
 
+/* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels, four to each. */
+static void pack_across(const slice *s, size_t row, size_t rows, float *to) {
+    const float *from = s->g->a + s->start * s->g->m + row;
+    size_t whole = rows / 4 * 4, behind = round_up(rows, TILE_ROWS);
+    for (size_t k = 0; k < s->depth; k++, from += s->g->m) {
+        size_t r = 0;
+        for (; r < whole; r += 4) {
+            memcpy(to + r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS, from + r,
+                   4 * sizeof *from);
+        }
+        for (; r < behind; r++) {
+            to[r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS] = r < rows ? from[r] : 0;
+        }
+    }
+}
+
 static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
     const gemm *g = s->g;
+    if (g->a_by_depth) {
+        pack_across(s, row, rows, to);
+        return;
+    }
     for (size_t r = 0; r < rows; r += TILE_ROWS) {
         size_t count = size_min(TILE_ROWS, rows - r);
-        if (g->a_by_depth) {
-            CPU(pack_columns)(to + r * s->depth, TILE_ROWS, g->a + s->start * g->m + row + r, g->m, count, s->depth);
-        } else {
-            CPU(pack_rows)(to + r * s->depth, TILE_ROWS, g->a + (row + r) * g->k + s->start, g->k, count, s->depth);
+        CPU(pack_rows)(to + r * s->depth, TILE_ROWS, g->a + (row + r) * g->k + s->start, g->k, count, s->depth);
+    }
+}
+
+/* Asks for a tile's part of C, which is written when the whole strip is there: memory brings it during the multiplication. */
+VECTOR_INLINE void fetch_tile(const gemm *g, size_t row, size_t column, size_t rows, size_t columns) {
+    enum { LINE = 64 / sizeof(float) };
+    for (size_t r = 0; r < rows; r++) {
+        const float *c = g->c + (row + r) * g->n + column;
+        for (size_t at = 0; at < columns; at += LINE) {
+            __builtin_prefetch(c + at, 1);
         }
+        __builtin_prefetch(c + columns - 1, 1);
     }
 }
 
@@ -221,20 +249,22 @@ static void multiply_block(void *context, size_t unit, int thread) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
+            fetch_tile(g, row + r, at.column, size_min(TILE_ROWS, rows - r), at.columns);
             CPU(gemm_tile)(s->depth, a + r * s->depth, g->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
         }
         finish_strip(g, &at, strip);
     }
 }
 
-/* Few rows are cut by columns too, so that there is work for many threads. */
+/* Few rows are cut by columns too, so that there is work for all threads: that changes no sum, only who computes it. */
 void CPU(gemm_run)(bft_device *device, const gemm *g) {
     size_t slices = blocks_of(g->k, DEPTH), row_blocks = blocks_of(g->m, ROWS);
     size_t panels = blocks_of(g->n, TILE_COLUMNS);
     if (slices == 0 || row_blocks == 0 || panels == 0) {
         return;
     }
-    size_t columns = size_max(PANELS_LEAST, blocks_of(panels, blocks_of(UNITS_WANTED, row_blocks)));
+    size_t threads = (size_t)bft_pool_threads(device->pool), wanted = threads == 1 ? 1 : UNITS_PER_THREAD * threads;
+    size_t columns = size_max(PANELS_LEAST, blocks_of(panels, blocks_of(wanted, row_blocks)));
     slice s = {.g = g, .device = device, .panels = panels, .columns = columns, .blocks = blocks_of(panels, columns)};
     size_t depth = blocks_of(g->k, slices);
     for (s.start = 0; s.start < g->k; s.start += s.depth) {

@@ -54,15 +54,29 @@ VECTOR_INLINE void vf_store(float *p, vf v) {
 }
 
 /* ---- Tails: only the first `count` lanes, where count < LANES, else all. What isn't read is 0. ---- */
+
+#if defined(__AVX2__) && BFT_LANES == 8
+VECTOR_INLINE __m256i vf_mask(size_t count) {
+    static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(ones + 8 - count));
+}
+#endif
+
 VECTOR_INLINE vf vf_load_some(const float *p, size_t count) {
     if (count >= LANES) {
         return vf_load(p);
     }
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#elif defined(__AVX2__) && BFT_LANES == 8
+    return (vf)_mm256_maskload_ps(p, vf_mask(count));
+#else
     vf v = {0};
     for (size_t i = 0; i < count; i++) {
         v[i] = p[i];
     }
     return v;
+#endif
 }
 
 VECTOR_INLINE void vf_store_some(float *p, vf v, size_t count) {
@@ -70,9 +84,15 @@ VECTOR_INLINE void vf_store_some(float *p, vf v, size_t count) {
         vf_store(p, v);
         return;
     }
+#if defined(__AVX512F__) && BFT_LANES == 16
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
+#elif defined(__AVX2__) && BFT_LANES == 8
+    _mm256_maskstore_ps(p, vf_mask(count), (__m256)v);
+#else
     for (size_t i = 0; i < count; i++) {
         p[i] = v[i];
     }
+#endif
 }
 
 /* v in the first `count` lanes, 0 behind them. */

@@ -1,26 +1,45 @@
-/* thread.c: the pool. Units are taken from one atomic counter; workers sleep on a condition between runs. */
+/* thread.c: the pool. A run's units are taken from one atomic counter. Who waits, a worker for a run or the caller for a run's end,
+ * spins for a while and then sleeps: between the runs of a training step nobody sleeps, and nobody takes a lock.
+ *
+ * A run ends when its units are done, not when every worker has seen it: a worker that the system lets wait holds nobody up. */
 #include "base/thread.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { MAX_THREADS = 256 };
+enum { MAX_THREADS = 256, CACHE_LINE = 64 };
+
+/* Nanoseconds. A spin lasts longer than waking a sleeper takes. Where one takes far longer than it should, or the caller waits long
+ * for the last units, the system lets other threads run, and who spins only loses the favour that it does to sleepers: nobody spins
+ * for a while then. Units that are long by themselves do the same, and don't need spinning. */
+enum { SPIN = 20000, LONG = 1000000, RESPITE = 300000000 };
+
+enum { PAUSES = 32 }; /* in a spin, from one look at the clock to the next */
+
+/* Where threads wait for a condition that is told by atomics. */
+typedef struct bell {
+    pthread_mutex_t lock;
+    pthread_cond_t rung;
+    atomic_int sleepers; /* changed under lock */
+} bell;
 
 struct bft_pool {
     int threads;
-    pthread_mutex_t lock;
-    pthread_cond_t start, done;
-    unsigned generation; /* of the current run; under lock, like all below but `next` */
-    int busy;            /* workers that have not finished the current run */
-    bool stop;
-    bft_work *work;
+    bft_work *work; /* of the current run, like context and units: who has taken one of its units may read them */
     void *context;
     size_t units;
-    atomic_size_t next;
+    alignas(CACHE_LINE) atomic_long left;       /* units that nobody has taken; below 0 where somebody came in vain */
+    alignas(CACHE_LINE) atomic_long unfinished; /* units that are not done */
+    alignas(CACHE_LINE) atomic_llong spin_from; /* the time before which nobody spins */
+    atomic_bool stop;
+    bell start, done;
     pthread_t *handles; /* (threads - 1) */
 };
 
@@ -29,39 +48,113 @@ typedef struct worker {
     int thread;
 } worker;
 
-static void take_units(bft_pool *pool, int thread) {
-    for (;;) {
-        size_t unit = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (unit >= pool->units) {
-            return;
+/* ---- Waiting ---- */
+
+static void bell_create(bell *b) {
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->rung, NULL);
+}
+
+static void bell_destroy(bell *b) {
+    pthread_cond_destroy(&b->rung);
+    pthread_mutex_destroy(&b->lock);
+}
+
+static inline void pause_processor(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static long long nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void rest_after_long(bft_pool *pool, long long start, long long now) {
+    if (now - start > LONG) {
+        atomic_store_explicit(&pool->spin_from, now + RESPITE, memory_order_relaxed);
+    }
+}
+
+static bool spin(bft_pool *pool, bool (*ready)(bft_pool *pool)) {
+    long long start = nanoseconds(), now = start;
+    bool found = false;
+    if (start < atomic_load_explicit(&pool->spin_from, memory_order_relaxed)) {
+        return false;
+    }
+    while (!found && now - start < SPIN) {
+        for (int i = 0; i < PAUSES && !(found = ready(pool)); i++) {
+            pause_processor();
         }
-        pool->work(pool->context, unit, thread);
+        now = nanoseconds();
+    }
+    rest_after_long(pool, start, now);
+    return found;
+}
+
+/* All accesses to `sleepers`, and to what `ready` reads, are in one order: either a sleeper sees what made it ready, or who made it
+ * so sees the sleeper. */
+static void bell_wait(bell *b, bft_pool *pool, bool (*ready)(bft_pool *pool)) {
+    if (ready(pool) || spin(pool, ready)) {
+        return;
+    }
+    pthread_mutex_lock(&b->lock);
+    atomic_fetch_add(&b->sleepers, 1);
+    while (!ready(pool)) {
+        pthread_cond_wait(&b->rung, &b->lock);
+    }
+    atomic_fetch_sub(&b->sleepers, 1);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Wakes at most `most` of the sleepers. */
+static void bell_ring(bell *b, size_t most) {
+    if (atomic_load(&b->sleepers) == 0) {
+        return;
+    }
+    pthread_mutex_lock(&b->lock);
+    size_t sleepers = (size_t)atomic_load(&b->sleepers);
+    for (size_t i = 0; i < most && i < sleepers; i++) {
+        pthread_cond_signal(&b->rung);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+static bool may_start(bft_pool *pool) {
+    return atomic_load(&pool->left) > 0 || atomic_load(&pool->stop);
+}
+
+static bool is_done(bft_pool *pool) {
+    return atomic_load(&pool->unfinished) == 0;
+}
+
+/* ---- Working ---- */
+
+/* The units taken here are all of one run: it cannot end before they are counted as done. */
+static void take_units(bft_pool *pool, int thread) {
+    long taken = 0;
+    for (long left; (left = atomic_fetch_sub(&pool->left, 1)) > 0; taken++) {
+        pool->work(pool->context, pool->units - (size_t)left, thread);
+    }
+    if (taken > 0 && atomic_fetch_sub(&pool->unfinished, taken) == taken) {
+        bell_ring(&pool->done, 1);
     }
 }
 
 static void *worker_main(void *argument) {
     worker self = *(worker *)argument;
     free(argument);
-    bft_pool *pool = self.pool;
-    unsigned seen = 0;
-    pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->generation == seen && !pool->stop) {
-            pthread_cond_wait(&pool->start, &pool->lock);
+        bell_wait(&self.pool->start, self.pool, may_start);
+        if (atomic_load(&self.pool->stop)) {
+            return NULL;
         }
-        if (pool->stop) {
-            break;
-        }
-        seen = pool->generation;
-        pthread_mutex_unlock(&pool->lock);
-        take_units(pool, self.thread);
-        pthread_mutex_lock(&pool->lock);
-        if (--pool->busy == 0) {
-            pthread_cond_signal(&pool->done);
-        }
+        take_units(self.pool, self.thread);
     }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
 }
 
 static int usable_processors(void) {
@@ -96,14 +189,13 @@ bft_status bft_pool_create(bft_error *err, bft_pool **out, int threads) {
                              MAX_THREADS);
     }
     int wanted = threads == 0 ? usable_processors() : threads;
-    bft_pool *pool = calloc(1, sizeof *pool);
+    bft_pool *pool = aligned_alloc(CACHE_LINE, sizeof *pool);
     if (pool == NULL) {
         return bft_error_memory(err, sizeof *pool);
     }
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->start, NULL);
-    pthread_cond_init(&pool->done, NULL);
-    pool->threads = 1;
+    *pool = (bft_pool){.threads = 1, .spin_from = wanted <= usable_processors() ? 0 : LLONG_MAX};
+    bell_create(&pool->start);
+    bell_create(&pool->done);
     pool->handles = calloc((size_t)wanted, sizeof *pool->handles);
     bft_status status = pool->handles == NULL ? bft_error_memory(err, (size_t)wanted * sizeof *pool->handles) : BFT_OK;
     for (int i = 1; status == BFT_OK && i < wanted; i++) {
@@ -121,16 +213,13 @@ void bft_pool_destroy(bft_pool *pool) {
     if (pool == NULL) {
         return;
     }
-    pthread_mutex_lock(&pool->lock);
-    pool->stop = true;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->stop, true);
+    bell_ring(&pool->start, MAX_THREADS);
     for (int i = 1; i < pool->threads; i++) {
         pthread_join(pool->handles[i - 1], NULL);
     }
-    pthread_cond_destroy(&pool->done);
-    pthread_cond_destroy(&pool->start);
-    pthread_mutex_destroy(&pool->lock);
+    bell_destroy(&pool->done);
+    bell_destroy(&pool->start);
     free(pool->handles);
     free(pool);
 }
@@ -146,19 +235,14 @@ void bft_pool_run(bft_pool *pool, size_t units, bft_work *work, void *context) {
         }
         return;
     }
-    pthread_mutex_lock(&pool->lock);
     pool->work = work;
     pool->context = context;
     pool->units = units;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    pool->busy = pool->threads - 1;
-    pool->generation++;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->unfinished, (long)units);
+    atomic_store(&pool->left, (long)units);
+    bell_ring(&pool->start, units - 1);
     take_units(pool, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (pool->busy > 0) {
-        pthread_cond_wait(&pool->done, &pool->lock);
-    }
-    pthread_mutex_unlock(&pool->lock);
+    long long start = nanoseconds();
+    bell_wait(&pool->done, pool, is_done);
+    rest_after_long(pool, start, nanoseconds());
 }

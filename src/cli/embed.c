@@ -5,6 +5,7 @@
 #include "bertft/predict.h"
 #include "cli/folder.h"
 #include "cli/output.h"
+#include "cli/profile.h"
 #include "cli/source.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@ enum { MOST_TEXTS = 64, LONGEST_LINE = 1 << 20 };
 
 static const char help[] =
     "usage: bertft embed [-m DIR] [--pooling cls|mean|pooler|sentence] [--input text|jsonl]\n"
-    "                    [--threads N] [--device D] [--precision P] [KEY VALUE]... < texts\n"
+    "                    [--threads N] [--device D] [--precision P] [--profile] [KEY VALUE]... < texts\n"
     "\n"
     "Reads a text a line from stdin and writes its vector as a JSON array, nine significant digits a number.\n"
     "\n"
@@ -29,6 +30,7 @@ static const char help[] =
     "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16; auto: "
     "the\n"
     "                    fastest\n"
+    "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as DATA.MAX_LENGTH 64\n"
     "\n"
     "  echo 'Где мой заказ?' | bertft embed -m models/rubert-tiny2\n"
@@ -104,7 +106,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(find_embedding(err, folder, pooling, &embedding));
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(bft_source_open(err, &c->source, NULL, input, LONGEST_LINE));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, true));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile, true));
     return bft_embedder_create(err, &c->embedder, folder, embedding, c->config, c->backend);
 }
 
@@ -131,6 +133,7 @@ bft_status bft_command_embed(bft_error *err, int argc, char **argv) {
         status = bft_source_read(err, &c.source, &c.output, &(bft_reader){&c, take, settle});
     }
     bft_embedder_destroy(c.embedder);
+    bft_profile_print(&c.backend);
     bft_backend_close(&c.backend);
     bft_source_close(&c.source);
     bft_config_destroy(c.config);

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "cli/folder.h"
 #include "cli/output.h"
+#include "cli/profile.h"
 #include "infer/runner.h"
 #include "train/metrics_report.h"
 
@@ -16,7 +17,8 @@
 enum { CHUNK = 256 };
 
 static const char help[] =
-    "usage: bertft eval [RUN] [--data FILE] [--json] [--threads N] [--device D] [--precision P] [KEY VALUE]...\n"
+    "usage: bertft eval [RUN] [--data FILE] [--json] [--threads N] [--device D] [--precision P]\n"
+    "                         [--profile] [KEY VALUE]...\n"
     "\n"
     "Metrics of a run, or of a Hugging Face folder with a classifier, on DATA.TEST; where that is not set on "
     "DATA.VALID;\n"
@@ -30,6 +32,7 @@ static const char help[] =
     "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16; auto: "
     "the\n"
     "                    fastest\n"
+    "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as EVAL.THRESHOLD 0.3\n"
     "\n"
     "  bertft eval\n"
@@ -228,7 +231,7 @@ static bft_status run(bft_error *err, command *c, const char *folder, const char
                       const bft_arguments *arguments) {
     BFT_TRY(bft_folder_configure(err, &c->config, folder, arguments));
     BFT_TRY(find_files(err, c, file, arguments));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, true));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile, true));
     BFT_TRY(bft_runner_open(err, &c->runner, folder, c->config, c->backend));
     if (bft_model_classes(c->runner.model) == 0) {
         return bft_error_set(err, BFT_BAD, "%s: the model has no classifier; `bertft train` gives it one", folder);
@@ -271,6 +274,7 @@ bft_status bft_command_eval(bft_error *err, int argc, char **argv) {
     bft_metrics_destroy(c.metrics);
     bft_dataset_destroy(c.data);
     bft_runner_close(&c.runner);
+    bft_profile_print(&c.backend);
     bft_backend_close(&c.backend);
     bft_config_destroy(c.config);
     free(c.paths);

@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "kernels/profile.h"
 
 #include <stdio.h>
 
@@ -64,12 +65,17 @@ bft_status bft_folder_configure(bft_error *err, bft_config **out, const char *fo
 }
 
 bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision,
-                              bool inference) {
+                              bool profile, bool inference) {
     bft_backend_setup setup = {.name = bft_config_string(config, "DEVICE.NAME"),
                                .precision = precision != NULL ? precision : "fp32",
                                .inference = inference,
                                .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
                                .tf32 = bft_config_bool(config, "DEVICE.TF32"),
                                .attention = bft_config_string(config, "DEVICE.ATTENTION")};
-    return bft_backend_open(err, backend, &setup);
+    BFT_TRY(bft_backend_open(err, backend, &setup));
+    if (profile && bft_profile_wrap(err, &backend->ops, &backend->device) != BFT_OK) {
+        bft_backend_close(backend);
+        return err->status;
+    }
+    return BFT_OK;
 }

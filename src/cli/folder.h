@@ -19,9 +19,9 @@ bft_status bft_folder_configure(bft_error *err, bft_config **config, const char 
 /* The command line's pairs, and its options for DEVICE.*, over a configuration. */
 bft_status bft_folder_merge(bft_error *err, bft_config *config, const bft_arguments *arguments);
 
-/* The backend that the configuration asks for. `precision` NULL: fp32; `inference`: nothing will be trained. A run's
- * TRAIN.PRECISION is that of its training: those who read the run afterwards may have no such card. */
+/* The backend that the configuration asks for; with `profile` its ops are timed. `precision` NULL: fp32; `inference`: nothing
+ * will be trained. A run's TRAIN.PRECISION is that of its training: those who read the run afterwards may have no such card. */
 bft_status bft_folder_backend(bft_error *err, bft_backend *backend, const bft_config *config, const char *precision,
-                              bool inference);
+                              bool profile, bool inference);
 
 #endif

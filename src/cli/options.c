@@ -172,6 +172,7 @@ bft_status bft_options_parse(bft_error *err, const bft_usage *usage, int argc, c
         options[count++] = (bft_option){"--threads", NULL, &threads, NULL};
         options[count++] = (bft_option){"--device", NULL, &out->device, NULL};
         options[count++] = (bft_option){"--precision", NULL, &out->precision, precisions};
+        options[count++] = (bft_option){"--profile", &out->profile, NULL, NULL};
     }
     for (size_t i = 0; i < usage->option_count; i++) {
         options[count++] = usage->options[i];

@@ -23,7 +23,7 @@ typedef struct bft_usage {
     const char *name;          /* the command's */
     const bft_option *options; /* (option_count) */
     size_t option_count;
-    bool runs_model;      /* has --threads, --device and --precision too */
+    bool runs_model;      /* has --threads, --device, --precision and --profile too */
     bool pairs;           /* takes KEY VALUE pairs */
     size_t least, most;   /* plain words; with pairs `most` is 0 or 1 */
     const char *expected; /* what the plain words are, for error lines: "SRC DST"; NULL where `most` is 0 */
@@ -33,6 +33,7 @@ typedef struct bft_arguments {
     bool help;                      /* --help stood somewhere: nothing else was checked */
     int threads;                    /* -1: not given; 0: all processors */
     const char *device, *precision; /* NULL: not given */
+    bool profile;
     char **words; /* (word_count) the plain words, then the pairs' words, in the caller's argv, which is reordered */
     size_t word_count;
     char **pairs; /* (pair_words) KEY, VALUE, KEY, VALUE, ... */

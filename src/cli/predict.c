@@ -9,6 +9,7 @@
 #include "bertft/predict.h"
 #include "cli/folder.h"
 #include "cli/printer.h"
+#include "cli/profile.h"
 #include "cli/source.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ enum { MOST_EVENTS = 64, MOST_BYTES = 1 << 20 };
 static const char help[] =
     "usage: bertft predict [-m RUN] [--format table|tsv|csv|jsonl] [--scores all|top|raw] [--lines] [--input "
     "text|jsonl]\n"
-    "                      [--threads N] [--device D] [--precision P] [FILE] [KEY VALUE]...\n"
+    "                      [--threads N] [--device D] [--precision P] [--profile] [FILE] [KEY VALUE]...\n"
     "\n"
     "Reads dialogues from FILE or stdin and writes the tone of every turn, and after each dialogue its summary.\n"
     "A line is a turn (\"Клиент: ...\", \"[12:03] Operator 2: ...\"), a blank line ends a dialogue. Only the names in\n"
@@ -42,6 +43,7 @@ static const char help[] =
     "  --precision P     fp32 (the default, however the run was trained), bf16; on a CPU int8, on a card fp16; auto: "
     "the\n"
     "                    fastest\n"
+    "  --profile         at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "  KEY VALUE         over the run's configuration, such as DIALOG.NEGATIVE \"['anger']\" or EVAL.THRESHOLD 0.3\n"
     "\n"
     "A multi-label model's answer is all labels with EVAL.THRESHOLD or more, joined with \"+\", or DATA.EMPTY_LABEL, "
@@ -224,7 +226,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
     BFT_TRY(bft_source_open(err, &c->source, file, input, longest));
     BFT_TRY(bft_dialog_format_create(err, &c->dialogs, c->config));
     BFT_TRY(bft_summary_create(err, &c->summary, (size_t)bft_config_int(c->config, "DIALOG.MAX_STRETCHES")));
-    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, true));
+    BFT_TRY(bft_folder_backend(err, &c->backend, c->config, arguments->precision, arguments->profile, true));
     BFT_TRY(bft_predictor_create(err, &c->predictor, folder, c->config, c->backend));
     c->printer.predictor = c->predictor;
     BFT_TRY(warn_of_labels(err, c, folder));
@@ -233,6 +235,7 @@ static bft_status open_command(bft_error *err, command *c, const char *folder, c
 
 static void close_command(command *c) {
     bft_predictor_destroy(c->predictor);
+    bft_profile_print(&c->backend);
     bft_backend_close(&c->backend);
     bft_summary_free(&c->summary);
     bft_dialog_format_destroy(c->dialogs);

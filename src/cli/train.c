@@ -7,6 +7,7 @@
 #include "bertft/train.h"
 #include "cli/folder.h"
 #include "cli/output.h"
+#include "cli/profile.h"
 #include "train/metrics.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ static const char help[] =
     "  --threads N     0: all processors\n"
     "  --device D      auto, cpu, cuda, cuda:1; `bertft info` lists what is here\n"
     "  --precision P   fp32; bf16 on a CUDA card: TRAIN.PRECISION\n"
+    "  --profile       at the end, on stderr: the time of each op, and its share of the machine's peak\n"
     "\n"
     "  bertft train configs/params.yaml\n"
     "  bertft train configs/params.yaml MODEL.WEIGHTS models/rubert-tiny2 OPTIM.LR 5e-5 TRAIN.EPOCHS 3\n"
@@ -276,9 +278,11 @@ bft_status bft_command_train(bft_error *err, int argc, char **argv) {
     bft_backend backend;
     BFT_TRY(resume != NULL ? configure_resumed(err, &config, &arguments, resume)
                            : configure_new(err, &config, &arguments));
-    bft_status status = bft_folder_backend(err, &backend, config, bft_config_string(config, "TRAIN.PRECISION"), false);
+    bft_status status = bft_folder_backend(err, &backend, config, bft_config_string(config, "TRAIN.PRECISION"),
+                                           arguments.profile, false);
     if (status == BFT_OK) {
         status = run(err, config, backend, resume, overwrite);
+        bft_profile_print(&backend);
         bft_backend_close(&backend);
     }
     bft_config_destroy(config);

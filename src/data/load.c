@@ -2,6 +2,7 @@
 #include "data/dataset.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "data/label_set.h"
 #include "data/rows.h"
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { WORTH_THREADS = 1 << 17, MOST_WAITING = 1 << 21 }; /* bytes of texts */
 
 typedef struct dataset_loader {
     const bft_config *config;
@@ -20,7 +23,10 @@ typedef struct dataset_loader {
     bft_label_set set;
     bft_buffer classes;   /* uint32_t: the classes of all samples, numbered as the set does before it is closed */
     bft_buffer class_end; /* size_t, (count): where each sample's classes end */
-    bft_encoding encoding;
+    bft_pool *pool;       /* made when there is work for it */
+    bft_buffer texts;     /* of the rows whose ids are still to come */
+    bft_buffer waiting;   /* bft_string: those texts, once the buffer has stopped moving */
+    bft_encodings encodings;
 } dataset_loader;
 
 /* What became of the rows of one file. */
@@ -71,11 +77,33 @@ static bft_status add_target(bft_error *err, dataset_loader *loader, const bft_r
     return *left_out ? BFT_OK : add_classes(err, loader);
 }
 
+/* Tokenizes the texts that wait. */
+static bft_status add_waiting(bft_error *err, dataset_loader *loader) {
+    bft_string *texts = (bft_string *)(void *)loader->waiting.data;
+    size_t count = loader->waiting.length / sizeof *texts;
+    for (size_t i = 0, at = 0; i < count; at += texts[i++].length) {
+        texts[i].data = loader->texts.data + at;
+    }
+    if (loader->pool == NULL && loader->texts.length >= WORTH_THREADS) {
+        BFT_TRY(bft_pool_create(err, &loader->pool, (int)bft_config_int(loader->config, "DEVICE.THREADS")));
+    }
+    BFT_TRY(bft_tokenizer_encode_all(err, loader->tokenizer, loader->pool, texts, count, loader->max_length,
+                                     &loader->encodings));
+    for (size_t i = 0; i < count; i++) {
+        const struct bft_encoded *text = &loader->encodings.texts[i];
+        BFT_TRY(bft_dataset_add_ids(err, loader->dataset, text->ids, text->count));
+    }
+    bft_buffer_clear(&loader->texts);
+    bft_buffer_clear(&loader->waiting);
+    return BFT_OK;
+}
+
 static bft_status add_text(bft_error *err, dataset_loader *loader, bft_field text) {
-    bft_encoding *encoding = &loader->encoding;
-    BFT_TRY(
-        bft_tokenizer_encode(err, loader->tokenizer, text.bytes, text.length, NULL, 0, loader->max_length, encoding));
-    return bft_dataset_add_ids(err, loader->dataset, encoding->ids, encoding->count);
+    bft_string waiting = {.length = text.length};
+    BFT_TRY(bft_buffer_append(err, &loader->texts, text.bytes, text.length));
+    BFT_TRY(bft_buffer_append(err, &loader->waiting, &waiting, sizeof waiting));
+    bool full = loader->texts.length >= MOST_WAITING || loader->waiting.length >= MOST_WAITING;
+    return full ? add_waiting(err, loader) : BFT_OK;
 }
 
 /* ---- One file ---- */
@@ -192,6 +220,7 @@ static bft_status load(bft_error *err, dataset_loader *loader, size_t path_count
     for (size_t i = 0; i < path_count; i++) {
         BFT_TRY(read_file(err, loader, paths[i]));
     }
+    BFT_TRY(add_waiting(err, loader));
     if (loader->dataset->count == 0) {
         return bft_error_set(err, BFT_BAD, "%s: no row is left that can be used", path_count > 0 ? paths[0] : "data");
     }
@@ -221,7 +250,10 @@ bft_status bft_dataset_read(bft_error *err, bft_dataset **out, const bft_config 
     bft_label_set_free(&loader.set);
     bft_buffer_free(&loader.classes);
     bft_buffer_free(&loader.class_end);
-    bft_encoding_free(&loader.encoding);
+    bft_buffer_free(&loader.texts);
+    bft_buffer_free(&loader.waiting);
+    bft_encodings_free(&loader.encodings);
+    bft_pool_destroy(loader.pool);
     if (status != BFT_OK) {
         bft_dataset_destroy(loader.dataset);
         return status;

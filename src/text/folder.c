@@ -213,15 +213,33 @@ static bft_status read_vocab_folder(bft_error *err, folder *files, const char *w
     BFT_TRY(add_tokens(err, files, recipe, named));
     BFT_TRY(bft_path_join(err, &files->path, where, "vocab.txt"));
     recipe->source = files->path.data;
-    BFT_TRY(bft_file_read(err, files->path.data, BFT_TOKENIZER_FILE_LIMIT, &files->text));
-    return bft_recipe_read_vocab(err, recipe, files->text.data, files->text.length);
+    return bft_recipe_read_vocab(err, recipe, &files->text);
+}
+
+/* tokenizer.json without its vocabulary, which takes nearly all of the time that reading it takes. */
+static bft_status write_settings(bft_error *err, const json_t *tokenizer, char **out) {
+    json_t *settings = json_copy((json_t *)(uintptr_t)tokenizer),
+           *model = json_copy(json_object_get(settings, "model"));
+    if (settings != NULL && model != NULL && json_object_del(model, "vocab") == 0 &&
+        json_object_set(settings, "model", model) == 0) {
+        *out = json_dumps(settings, JSON_COMPACT);
+    }
+    json_decref(model);
+    json_decref(settings);
+    return *out != NULL ? BFT_OK : bft_error_memory(err, sizeof *settings);
 }
 
 static bft_status read_tokenizer_json(bft_error *err, folder *files, bft_recipe *recipe) {
     recipe->source = files->path.data;
+    if (bft_recipe_open_cache(recipe)) {
+        bft_text settings = recipe->vocabulary.settings;
+        BFT_TRY(bft_json_parse(err, files->path.data, 1, settings.data, settings.length, &files->tokenizer));
+        return bft_recipe_read_json(err, recipe, files->tokenizer, settings.length);
+    }
     BFT_TRY(bft_file_read(err, files->path.data, BFT_TOKENIZER_FILE_LIMIT, &files->text));
     BFT_TRY(bft_json_parse(err, files->path.data, 1, files->text.data, files->text.length, &files->tokenizer));
-    return bft_recipe_read_json(err, recipe, files->tokenizer, files->text.length);
+    BFT_TRY(bft_recipe_read_json(err, recipe, files->tokenizer, files->text.length));
+    return write_settings(err, files->tokenizer, &recipe->settings);
 }
 
 static bft_status read_folder(bft_error *err, folder *files, const char *where, bft_recipe *recipe) {

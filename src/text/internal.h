@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "text/added.h"
 #include "text/normalize.h"
+#include "text/quick.h"
 #include "text/recipe.h"
 #include "text/wordpiece.h"
 
@@ -13,13 +14,20 @@ struct bft_tokenizer {
     bft_normal_form form;
     bft_wordpiece model;
     bft_text prefix;
-    bft_text *tokens; /* (size): by id, those of the model and the added ones; NUL-terminated */
-    size_t size;
-    bft_added_token *added; /* (added_count): in the order in which they were added */
+    size_t size;               /* ids are below this */
+    bft_vocabulary vocabulary; /* of the model */
+    bft_added_token *added;    /* (added_count): in the order in which they were added */
     size_t added_count;
+    bft_text *fresh; /* (fresh_count): those that the model lacks; their ids go on from vocabulary.count */
+    size_t fresh_count;
     bft_added_set plain, normal;
+    bft_quick quick;
+    uint64_t identity;         /* no other tokenizer of this process has had it */
     uint32_t roles[BFT_ROLES]; /* ids; BFT_NO_ID where there is none */
     size_t max_length;
 };
+
+/* The token's text, NUL-terminated; data is NULL for an id without a token. */
+bft_text bft_tokenizer_text(const bft_tokenizer *tokenizer, size_t id);
 
 #endif

@@ -97,15 +97,33 @@ static bft_status put_stripped(bft_error *err, const bft_normal_form *form, uint
     return mark ? BFT_OK : put_lowered(err, form, scalar, out);
 }
 
-static bft_status put_decomposed(bft_error *err, const bft_normal_form *form, uint32_t scalar, bft_normal_text *out) {
+/* The canonical decomposition, or the character itself where it has none; returns the number of parts. */
+static size_t decompose(uint32_t scalar, utf8proc_int32_t parts[DECOMPOSITION_ROOM]) {
     if ((bft_unicode_flags(scalar) & BFT_DECOMPOSE) == 0) {
-        return put_stripped(err, form, scalar, out);
+        parts[0] = (utf8proc_int32_t)scalar;
+        return 1;
     }
-    utf8proc_int32_t parts[DECOMPOSITION_ROOM];
     int boundary = 0;
-    utf8proc_ssize_t count =
-        utf8proc_decompose_char((utf8proc_int32_t)scalar, parts, DECOMPOSITION_ROOM, UTF8PROC_DECOMPOSE, &boundary);
-    for (utf8proc_ssize_t i = 0; i < count; i++) {
+    return (size_t)utf8proc_decompose_char((utf8proc_int32_t)scalar, parts, DECOMPOSITION_ROOM, UTF8PROC_DECOMPOSE,
+                                           &boundary);
+}
+
+bool bft_normal_alone(const bft_normal_form *form, uint32_t scalar) {
+    utf8proc_int32_t parts[DECOMPOSITION_ROOM];
+    size_t count = form->steps.strip_accents ? decompose(scalar, parts) : 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t part = (uint32_t)parts[i];
+        if (combining_class(part) != 0 && (bft_unicode_flags(part) & BFT_MARK) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bft_status put_decomposed(bft_error *err, const bft_normal_form *form, uint32_t scalar, bft_normal_text *out) {
+    utf8proc_int32_t parts[DECOMPOSITION_ROOM];
+    size_t count = decompose(scalar, parts);
+    for (size_t i = 0; i < count; i++) {
         BFT_TRY(put_stripped(err, form, (uint32_t)parts[i], out));
     }
     return BFT_OK;

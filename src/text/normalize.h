@@ -23,6 +23,9 @@ typedef struct bft_normal_text {
 
 bft_normal_form bft_normal_form_create(bft_normalizer steps);
 
+/* Whether the normal form of a character is the same whatever stands around it: it leaves nothing waiting. */
+bool bft_normal_alone(const bft_normal_form *form, uint32_t scalar);
+
 /* `text` must be valid UTF-8; the result replaces what `out` held. */
 bft_status bft_normalize(bft_error *err, const bft_normal_form *form, const char *text, size_t length,
                          bft_normal_text *out);

@@ -5,9 +5,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 bft_text bft_text_of(const char *string) {
     return (bft_text){string, string != NULL ? strlen(string) : 0};
+}
+
+bool bft_recipe_open_cache(bft_recipe *recipe) {
+    recipe->keyed = bft_cache_key_of(recipe->source, &recipe->key);
+    return recipe->keyed && bft_vocabulary_open(&recipe->vocabulary, recipe->source, &recipe->key);
 }
 
 bool bft_text_equal(bft_text a, bft_text b) {
@@ -52,6 +58,8 @@ bft_status bft_recipe_add(bft_error *err, bft_recipe *recipe, bft_added_token to
 void bft_recipe_free(bft_recipe *recipe) {
     free(recipe->entries);
     free(recipe->added);
+    free(recipe->settings);
+    bft_vocabulary_free(&recipe->vocabulary);
     *recipe = (bft_recipe){0};
 }
 
@@ -91,65 +99,43 @@ static bft_status merge_added(bft_error *err, bft_recipe *recipe) {
     return status;
 }
 
-static bft_status build_vocabulary(bft_error *err, bft_tokenizer *tokenizer, const bft_recipe *recipe,
-                                   bft_trie_key *keys, size_t *count) {
-    for (size_t i = 0; i < *count; i++) { /* ranks fall, since the last of equal entries stays */
-        const bft_entry *entry = &recipe->entries[i];
-        keys[i] = (bft_trie_key){entry->text.data, entry->text.length, entry->id, UINT32_MAX - (uint32_t)i};
-    }
-    BFT_TRY(bft_trie_build(err, &tokenizer->model.trie, keys, count));
-    size_t bytes = 0;
-    for (size_t i = 0; i < *count; i++) {
-        tokenizer->size = keys[i].value >= tokenizer->size ? keys[i].value + (size_t)1 : tokenizer->size;
-        bytes += keys[i].length + 1;
-    }
-    size_t room = tokenizer->size + recipe->added_count; /* added tokens may get ids behind these */
-    BFT_TRY(BFT_NEW(err, &tokenizer->arena, &tokenizer->tokens, room));
-    char *copies;
-    BFT_TRY(BFT_NEW(err, &tokenizer->arena, &copies, bytes));
-    for (size_t i = 0; i < *count; i++) {
-        bft_text *token = &tokenizer->tokens[keys[i].value];
-        if (token->data != NULL) {
-            return bft_error_set(err, BFT_BAD, "the tokens \"%s\" and \"%.*s\" have the same id %u", token->data,
-                                 (int)(keys[i].length < 100 ? keys[i].length : 100), keys[i].text, keys[i].value);
+/* As in tokenizers: an added token that the model knows has the model's id; the others get ids from the number of
+ * the model's tokens on. */
+static bft_status number_added(bft_error *err, bft_tokenizer *tokenizer, const bft_recipe *recipe) {
+    const bft_vocabulary *vocabulary = &tokenizer->vocabulary;
+    tokenizer->added_count = recipe->added_count;
+    BFT_TRY(BFT_NEW(err, &tokenizer->arena, &tokenizer->added, recipe->added_count));
+    BFT_TRY(BFT_NEW(err, &tokenizer->arena, &tokenizer->fresh, recipe->added_count));
+    for (size_t i = 0; i < recipe->added_count; i++) {
+        bft_added_token token = recipe->added[i];
+        char *copy;
+        BFT_TRY(bft_arena_string(err, &tokenizer->arena, token.text.data, token.text.length, &copy));
+        token.text.data = copy;
+        token.id = bft_vocabulary_find(vocabulary, token.text);
+        if (token.id == BFT_TRIE_NONE) {
+            token.id = (uint32_t)(vocabulary->count + tokenizer->fresh_count);
+            bft_text taken = bft_vocabulary_text(vocabulary, token.id);
+            if (taken.data != NULL) {
+                return bft_error_set(err, BFT_BAD, "the added token \"%s\" gets the id %u, which \"%s\" has already",
+                                     copy, token.id, taken.data);
+            }
+            tokenizer->fresh[tokenizer->fresh_count++] = token.text;
         }
-        *token = (bft_text){copies, keys[i].length};
-        if (keys[i].length > 0) {
-            memcpy(copies, keys[i].text, keys[i].length);
-        }
-        copies += keys[i].length + 1;
+        tokenizer->added[i] = token;
     }
+    size_t end = tokenizer->fresh_count > 0 ? vocabulary->count + tokenizer->fresh_count : 0;
+    tokenizer->size = end > vocabulary->size ? end : vocabulary->size;
     return BFT_OK;
 }
 
-/* As in tokenizers: an added token that the model knows has the model's id; the others get ids from the number of
- * the model's tokens on. */
-static bft_status number_added(bft_error *err, bft_tokenizer *tokenizer, const bft_recipe *recipe, size_t next) {
-    tokenizer->added_count = recipe->added_count;
-    BFT_TRY(BFT_NEW(err, &tokenizer->arena, &tokenizer->added, recipe->added_count));
-    for (size_t i = 0; i < recipe->added_count; i++) {
-        bft_added_token token = recipe->added[i];
-        token.id = bft_trie_find(&tokenizer->model.trie, token.text.data, token.text.length);
-        if (token.id == BFT_TRIE_NONE) {
-            token.id = (uint32_t)next++;
-            char *copy;
-            BFT_TRY(bft_arena_string(err, &tokenizer->arena, token.text.data, token.text.length, &copy));
-            bft_text *place = &tokenizer->tokens[token.id];
-            if (place->data != NULL) {
-                return bft_error_set(err, BFT_BAD, "the added token \"%s\" gets the id %u, which \"%s\" has already",
-                                     copy, token.id, place->data);
-            }
-            *place = (bft_text){copy, token.text.length};
-            tokenizer->size = next > tokenizer->size ? next : tokenizer->size;
-        }
-        token.text = tokenizer->tokens[token.id];
-        tokenizer->added[i] = token;
-    }
-    return BFT_OK;
+bft_text bft_tokenizer_text(const bft_tokenizer *tokenizer, size_t id) {
+    size_t first = tokenizer->vocabulary.count; /* of those that were added */
+    bool fresh = id >= first && id - first < tokenizer->fresh_count;
+    return fresh ? tokenizer->fresh[id - first] : bft_vocabulary_text(&tokenizer->vocabulary, id);
 }
 
 static uint32_t find_token(const bft_tokenizer *tokenizer, bft_text text) {
-    uint32_t id = bft_trie_find(&tokenizer->model.trie, text.data, text.length);
+    uint32_t id = bft_vocabulary_find(&tokenizer->vocabulary, text);
     for (size_t i = 0; id == BFT_TRIE_NONE && i < tokenizer->added_count; i++) {
         id = bft_text_equal(tokenizer->added[i].text, text) ? tokenizer->added[i].id : BFT_TRIE_NONE;
     }
@@ -175,34 +161,43 @@ static bft_status find_roles(bft_error *err, bft_tokenizer *tokenizer, const bft
             return bft_error_set(err, BFT_BAD, "the tokenizer's settings say that there is no %s; BERT needs one",
                                  needed[i].key);
         }
-        if (id >= tokenizer->size || tokenizer->tokens[id].data == NULL) {
+        if (bft_tokenizer_text(tokenizer, id).data == NULL) {
             return bft_error_set(err, BFT_BAD, "the vocabulary lacks the special token \"%s\"",
                                  recipe->roles[needed[i].role].data);
         }
     }
     /* The model itself must know the unknown token: an added one can't stand for a word. */
     bft_text unk = recipe->roles[BFT_UNK];
-    tokenizer->model.unknown = bft_trie_find(&tokenizer->model.trie, unk.data, unk.length);
+    tokenizer->model.unknown = bft_vocabulary_find(&tokenizer->vocabulary, unk);
     if (tokenizer->model.unknown == BFT_TRIE_NONE) {
         return bft_error_set(err, BFT_BAD, "the vocabulary lacks the unknown token \"%s\"", unk.data);
     }
     return BFT_OK;
 }
 
-static bft_status make(bft_error *err, bft_tokenizer *tokenizer, bft_recipe *recipe) {
+/* The recipe's vocabulary, or one made of its entries. */
+static bft_status take_vocabulary(bft_error *err, bft_tokenizer *tokenizer, bft_recipe *recipe) {
+    if (recipe->vocabulary.count > 0) {
+        tokenizer->vocabulary = recipe->vocabulary;
+        recipe->vocabulary = (bft_vocabulary){0};
+        return BFT_OK;
+    }
     if (recipe->entry_count == 0 || recipe->entry_count >= UINT32_MAX / 2) {
         return bft_error_set(err, BFT_BAD, "holds %zu tokens; a vocabulary is expected", recipe->entry_count);
     }
-    BFT_TRY(merge_added(err, recipe));
-    size_t count = recipe->entry_count;
-    bft_trie_key *keys = calloc(count, sizeof *keys);
-    if (keys == NULL) {
-        return bft_error_memory(err, count * sizeof *keys);
+    BFT_TRY(bft_vocabulary_build(err, &tokenizer->vocabulary, recipe->entries, recipe->entry_count));
+    if (recipe->keyed) {
+        bft_vocabulary_keep(&tokenizer->vocabulary, recipe->source, &recipe->key, bft_text_of(recipe->settings));
     }
-    bft_status status = build_vocabulary(err, tokenizer, recipe, keys, &count);
-    free(keys);
-    BFT_TRY(status);
-    BFT_TRY(number_added(err, tokenizer, recipe, count));
+    return BFT_OK;
+}
+
+static bft_status make(bft_error *err, bft_tokenizer *tokenizer, bft_recipe *recipe) {
+    BFT_TRY(merge_added(err, recipe));
+    BFT_TRY(take_vocabulary(err, tokenizer, recipe));
+    tokenizer->model.trie = &tokenizer->vocabulary.trie;
+    tokenizer->model.size = tokenizer->vocabulary.size;
+    BFT_TRY(number_added(err, tokenizer, recipe));
     BFT_TRY(find_roles(err, tokenizer, recipe));
     char *prefix;
     BFT_TRY(bft_arena_string(err, &tokenizer->arena, recipe->prefix.data, recipe->prefix.length, &prefix));
@@ -212,7 +207,13 @@ static bft_status make(bft_error *err, bft_tokenizer *tokenizer, bft_recipe *rec
     tokenizer->max_length = recipe->max_length;
     tokenizer->form = bft_normal_form_create(recipe->normalizer);
     BFT_TRY(bft_added_set_build(err, &tokenizer->plain, tokenizer->added, tokenizer->added_count, NULL));
-    return bft_added_set_build(err, &tokenizer->normal, tokenizer->added, tokenizer->added_count, &tokenizer->form);
+    BFT_TRY(bft_added_set_build(err, &tokenizer->normal, tokenizer->added, tokenizer->added_count, &tokenizer->form));
+    BFT_TRY(bft_quick_build(err, &tokenizer->quick, &tokenizer->form, &tokenizer->model, tokenizer->added,
+                            tokenizer->added_count));
+    if (getrandom(&tokenizer->identity, sizeof tokenizer->identity, 0) != sizeof tokenizer->identity) {
+        return bft_error_errno(err, BFT_FAILED, "the machine has no random numbers");
+    }
+    return BFT_OK;
 }
 
 bft_status bft_tokenizer_make(bft_error *err, bft_tokenizer **out, bft_recipe *recipe) {

@@ -5,6 +5,7 @@
 
 #include "bertft/tokenizer.h"
 #include "base/json.h"
+#include "text/vocabulary.h"
 
 enum {
     BFT_TOKENIZER_FILE_LIMIT = 64 << 20, /* LaBSE's tokenizer.json of 501,153 tokens has some 10 MiB */
@@ -14,17 +15,6 @@ enum {
     BFT_LONGEST_MATCH = 1000
 };
 #define BFT_NO_ID UINT32_MAX
-
-/* Bytes that somebody else owns: they may hold NULs. data is NULL where nothing was said. */
-typedef struct bft_text {
-    const char *data;
-    size_t length;
-} bft_text;
-
-typedef struct bft_entry {
-    bft_text text;
-    uint32_t id;
-} bft_entry;
 
 /* A token that is looked for in the text itself, before it is cut into words. */
 typedef struct bft_added_token {
@@ -38,9 +28,13 @@ typedef struct bft_added_token {
 typedef enum bft_role { BFT_UNK, BFT_SEP, BFT_PAD, BFT_CLS, BFT_MASK, BFT_ROLES } bft_role;
 
 typedef struct bft_recipe {
-    const char *source; /* the file to name in error lines */
-    bft_entry *entries; /* a later one with the same text wins */
+    const char *source;        /* the file to name in error lines */
+    bft_vocabulary vocabulary; /* from a cache; where there is none, it is made of the entries */
+    bft_entry *entries;        /* a later one with the same text wins */
     size_t entry_count;
+    bool keyed; /* a cache may be written, with this key and these settings (of tokenizer.json, without the entries) */
+    bft_cache_key key;
+    char *settings;
     bft_added_token *added;
     size_t added_count, added_capacity;
     bft_normalizer normalizer;
@@ -57,13 +51,18 @@ bool bft_text_equal(bft_text a, bft_text b);
 bft_status bft_recipe_add(bft_error *err, bft_recipe *recipe, bft_added_token token);
 void bft_recipe_free(bft_recipe *recipe); /* its lists; the bytes belong to whoever read them */
 
+/* Takes the vocabulary from the cache of the recipe's source, if there is one; else lets one be written. */
+bool bft_recipe_open_cache(bft_recipe *recipe);
+
 /* Copies all that it keeps. */
 bft_status bft_tokenizer_make(bft_error *err, bft_tokenizer **out, bft_recipe *recipe);
 
-/* The entries of a vocab.txt, from its bytes, which must stay. */
-bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char *text, size_t length);
+/* The vocabulary of the recipe's source, a vocab.txt: from its cache, or its entries from its bytes, which are read into
+ * `text` and must stay. */
+bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, bft_buffer *text);
 
-/* All but max_length from tokenizer.json, parsed; `size` is that of the file, `json` must stay. */
+/* All but max_length from tokenizer.json, parsed; `size` is that of the file, `json` must stay. The entries are left out
+ * where the vocabulary is there. */
 bft_status bft_recipe_read_json(bft_error *err, bft_recipe *recipe, json_t *json, size_t size);
 
 /* An added token as configurations write it: {"content": "a", "lstrip": true, ...}. What isn't said is false, but

@@ -19,13 +19,13 @@ static bft_status quote(bft_error *err, bft_buffer *out, bft_text text) {
 /* The text of a role's token; empty where there is none. */
 static bft_text role_text(const bft_tokenizer *tokenizer, bft_role role) {
     uint32_t id = tokenizer->roles[role];
-    return id != BFT_NO_ID ? tokenizer->tokens[id] : (bft_text){0};
+    return bft_tokenizer_text(tokenizer, id);
 }
 
 /* Whether an id belongs to the model, not only to an added token. */
 static bool in_model(const bft_tokenizer *tokenizer, size_t id) {
-    bft_text text = tokenizer->tokens[id];
-    return text.data != NULL && bft_trie_find(&tokenizer->model.trie, text.data, text.length) == id;
+    bft_text text = bft_tokenizer_text(tokenizer, id);
+    return text.data != NULL && bft_vocabulary_find(&tokenizer->vocabulary, text) == id;
 }
 
 /* A line a token. An id without a token has an empty line, and so has a token that a line can't hold: having a space
@@ -36,7 +36,7 @@ static bft_status write_vocab(bft_error *err, const bft_tokenizer *tokenizer, bf
         end--;
     }
     for (size_t id = 0; id < end; id++) {
-        bft_text text = tokenizer->tokens[id];
+        bft_text text = bft_tokenizer_text(tokenizer, id);
         if (in_model(tokenizer, id) && (text.length == 0 || memchr(text.data, '\n', text.length) == NULL)) {
             BFT_TRY(bft_buffer_append(err, out, text.data, text.length));
         }
@@ -112,7 +112,7 @@ static bft_status write_model(bft_error *err, const bft_tokenizer *tokenizer, bf
     for (size_t id = 0; id < tokenizer->size; id++) {
         if (in_model(tokenizer, id)) {
             BFT_TRY(bft_buffer_append(err, out, between, strlen(between)));
-            BFT_TRY(quote(err, out, tokenizer->tokens[id]));
+            BFT_TRY(quote(err, out, bft_tokenizer_text(tokenizer, id)));
             BFT_TRY(bft_buffer_printf(err, out, ": %zu", id));
             between = ",\n      ";
         }

@@ -10,6 +10,7 @@
 struct bft_encoding_scratch {
     bft_buffer valid;       /* the text with its broken UTF-8 replaced */
     bft_normal_text normal; /* the normal form of a stretch between added tokens */
+    bft_quick_memory memory;
     bft_ids ids;
     uint8_t *types;
     size_t types_capacity;
@@ -60,9 +61,9 @@ static bft_status encode_stretch(bft_error *err, const bft_tokenizer *tokenizer,
     return BFT_OK;
 }
 
-/* Appends the ids of a text; may stop once `enough` ids are there. */
-static bft_status encode_text(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
-                              size_t enough, struct bft_encoding_scratch *scratch) {
+/* Appends the ids of a text the long way; may stop once `enough` ids are there. */
+static bft_status encode_slowly(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
+                                size_t enough, struct bft_encoding_scratch *scratch) {
     BFT_TRY(repair(err, &text, &length, &scratch->valid));
     bft_added_search search = {0};
     const bft_added_token *token;
@@ -75,6 +76,26 @@ static bft_status encode_text(bft_error *err, const bft_tokenizer *tokenizer, co
             BFT_TRY(append_id(err, &scratch->ids, token->id));
         }
     } while (token != NULL && scratch->ids.count < enough);
+    return BFT_OK;
+}
+
+/* Appends the ids of a text; may stop once `enough` ids are there. */
+static bft_status encode_text(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
+                              size_t enough, struct bft_encoding_scratch *scratch) {
+    const bft_quick *quick = &tokenizer->quick;
+    if (quick->characters == NULL) {
+        return encode_slowly(err, tokenizer, text, length, enough, scratch);
+    }
+    BFT_TRY(bft_quick_remember(err, &scratch->memory, tokenizer->identity));
+    BFT_TRY(bft_quick_pad(err, &scratch->memory, text, length));
+    for (size_t at = 0; at < length && scratch->ids.count < enough;) {
+        BFT_TRY(bft_quick_encode(err, quick, &tokenizer->model, &scratch->memory, &at, enough, &scratch->ids));
+        if (at < length && scratch->ids.count < enough) {
+            size_t end = bft_quick_stretch(quick, &scratch->memory, at);
+            BFT_TRY(encode_slowly(err, tokenizer, text + at, end - at, enough, scratch));
+            at = end;
+        }
+    }
     return BFT_OK;
 }
 
@@ -161,6 +182,7 @@ void bft_encoding_free(bft_encoding *encoding) {
     if (encoding->scratch != NULL) {
         bft_buffer_free(&encoding->scratch->valid);
         bft_normal_text_free(&encoding->scratch->normal);
+        bft_quick_forget(&encoding->scratch->memory);
         free(encoding->scratch->ids.data);
         free(encoding->scratch->types);
         free(encoding->scratch);
@@ -172,9 +194,10 @@ void bft_tokenizer_destroy(bft_tokenizer *tokenizer) {
     if (tokenizer == NULL) {
         return;
     }
-    bft_trie_free(&tokenizer->model.trie);
+    bft_vocabulary_free(&tokenizer->vocabulary);
     bft_added_set_free(&tokenizer->plain);
     bft_added_set_free(&tokenizer->normal);
+    bft_quick_free(&tokenizer->quick);
     bft_arena_free(&tokenizer->arena);
     free(tokenizer);
 }
@@ -188,5 +211,5 @@ size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer) {
 }
 
 const char *bft_tokenizer_token(const bft_tokenizer *tokenizer, uint32_t id) {
-    return id < tokenizer->size ? tokenizer->tokens[id].data : NULL;
+    return bft_tokenizer_text(tokenizer, id).data;
 }

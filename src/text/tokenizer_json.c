@@ -165,6 +165,9 @@ static bft_status read_model(bft_error *err, bft_recipe *recipe, json_t *json, s
                              recipe->source, BFT_LONGEST_MATCH);
     }
     recipe->longest_word = (size_t)json_integer_value(longest);
+    if (recipe->vocabulary.count > 0) {
+        return BFT_OK;
+    }
     json_t *vocab = json_object_get(part, "vocab");
     if (!json_is_object(vocab)) {
         return refuse(err, recipe, "model: vocab", "an object of tokens and their ids");

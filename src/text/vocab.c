@@ -30,7 +30,7 @@ static size_t count_lines(const char *text, size_t length) {
     return lines;
 }
 
-bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char *text, size_t length) {
+static bft_status read_entries(bft_error *err, bft_recipe *recipe, const char *text, size_t length) {
     size_t lines = count_lines(text, length);
     if (lines > BFT_MOST_TOKENS) {
         return bft_error_set(err, BFT_BAD, "%s: has %zu lines, a vocabulary of at most %d is supported", recipe->source,
@@ -53,14 +53,19 @@ bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, const char 
     return BFT_OK;
 }
 
+bft_status bft_recipe_read_vocab(bft_error *err, bft_recipe *recipe, bft_buffer *text) {
+    if (bft_recipe_open_cache(recipe)) {
+        return BFT_OK;
+    }
+    BFT_TRY(bft_file_read(err, recipe->source, BFT_TOKENIZER_FILE_LIMIT, text));
+    return read_entries(err, recipe, text->data, text->length);
+}
+
 bft_status bft_tokenizer_from_vocab(bft_error *err, bft_tokenizer **out, const char *path, bft_normalizer normalizer) {
     bft_buffer text = {0};
     bft_recipe recipe = bft_recipe_create(path);
     recipe.normalizer = normalizer;
-    bft_status status = bft_file_read(err, path, BFT_TOKENIZER_FILE_LIMIT, &text);
-    if (status == BFT_OK) {
-        status = bft_recipe_read_vocab(err, &recipe, text.data, text.length);
-    }
+    bft_status status = bft_recipe_read_vocab(err, &recipe, &text);
     for (int role = 0; role < BFT_ROLES && status == BFT_OK; role++) {
         status = bft_recipe_add(err, &recipe, (bft_added_token){.text = recipe.roles[role], .special = true});
     }

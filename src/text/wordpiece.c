@@ -26,25 +26,33 @@ void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix) {
     model->bare = prefix.length == 0;
     model->inside = BFT_TRIE_ROOT;
     for (size_t i = 0; i < prefix.length; i++) {
-        model->inside = bft_trie_step(&model->trie, model->inside, (unsigned char)prefix.data[i]);
+        model->inside = bft_trie_step(model->trie, model->inside, (unsigned char)prefix.data[i]);
         if (model->inside == BFT_TRIE_DEAD) {
             return;
         }
     }
 }
 
-/* The pieces of one word, for which there is room: a word has at most as many pieces as bytes. */
-static void encode_word(const bft_wordpiece *model, const char *word, size_t length, size_t characters, bft_ids *ids) {
+/* Whether a word has at most `most` characters. */
+static bool is_short(const char *word, size_t length, size_t most) {
+    size_t characters = 0;
+    for (size_t i = 0; i < length && length > most; i++) { /* no character is less than a byte */
+        characters += ((unsigned char)word[i] & 0xC0) != 0x80;
+    }
+    return characters <= most;
+}
+
+void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t length, bft_ids *ids) {
     size_t before = ids->count, at = 0;
-    bool known = characters <= model->longest_word;
+    bool known = is_short(word, length, model->longest_word);
     while (known && at < length) {
         size_t matched = 0;
         uint32_t id = BFT_TRIE_NONE;
         if (at == 0 || model->bare || model->inside != BFT_TRIE_DEAD) {
-            id = bft_trie_longest(&model->trie, at == 0 ? BFT_TRIE_ROOT : model->inside, word + at, length - at,
+            id = bft_trie_longest(model->trie, at == 0 ? BFT_TRIE_ROOT : model->inside, word + at, length - at,
                                   &matched);
         }
-        known = id != BFT_TRIE_NONE;
+        known = id < model->size; /* BFT_TRIE_NONE is not */
         ids->data[ids->count] = id;
         ids->count += known;
         at += matched;
@@ -58,7 +66,7 @@ static void encode_word(const bft_wordpiece *model, const char *word, size_t len
 bft_status bft_wordpiece_encode(bft_error *err, const bft_wordpiece *model, const char *text, size_t length,
                                 size_t enough, bft_ids *ids) {
     for (size_t at = 0; at < length && ids->count < enough;) {
-        size_t start = at, characters = 0;
+        size_t start = at;
         uint8_t flags = 0;
         size_t taken = 0;
         while (at < length) { /* up to the character that ends the word */
@@ -68,16 +76,15 @@ bft_status bft_wordpiece_encode(bft_error *err, const bft_wordpiece *model, cons
             if ((flags & (BFT_SPACE | BFT_PUNCTUATION)) != 0) {
                 break;
             }
-            characters++;
             at += taken;
         }
         bool punctuation = at < length && (flags & BFT_PUNCTUATION) != 0;
         BFT_TRY(bft_ids_reserve(err, ids, at - start + 4));
         if (at > start) {
-            encode_word(model, text + start, at - start, characters, ids);
+            bft_wordpiece_word(model, text + start, at - start, ids);
         }
         if (punctuation) {
-            encode_word(model, text + at, taken, 1, ids);
+            bft_wordpiece_word(model, text + at, taken, ids);
         }
         at += at < length ? taken : 0;
     }

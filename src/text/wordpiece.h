@@ -6,7 +6,8 @@
 #include "text/trie.h"
 
 typedef struct bft_wordpiece {
-    bft_trie trie;    /* (V): the vocabulary, ids as values */
+    const bft_trie *trie; /* the vocabulary's: ids as values */
+    size_t size;          /* ids are below this: a cache may say otherwise */
     uint32_t inside;  /* the node of the prefix "##", where pieces inside a word start; BFT_TRIE_DEAD: there are none */
     bool bare;        /* the prefix is empty: pieces inside a word start at the root */
     uint32_t unknown; /* the id of a word that has no pieces */
@@ -23,6 +24,9 @@ bft_status bft_ids_reserve(bft_error *err, bft_ids *ids, size_t more);
 
 /* Finds the prefix's node once the trie is there. */
 void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix);
+
+/* Appends the pieces of one word in normal form, for which there is room: it has at most as many as bytes. */
+void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t length, bft_ids *ids);
 
 /* Splits at spaces and punctuation (BertPreTokenizer) and appends the pieces of each word, greedily the longest
  * first; stops behind the word with which `enough` ids are there. `text` must be valid UTF-8. */

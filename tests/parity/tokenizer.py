@@ -252,10 +252,10 @@ def check_saving(comparison, work, rng):
         saved, again = work / f"saved-{folder.name}", work / f"again-{folder.name}"
         for source, target in ((folder, saved), (saved, again)):
             subprocess.run([comparison.program, str(source), "--save", str(target)], check=True)
-        for file in saved.iterdir():
-            if file.read_bytes() != (again / file.name).read_bytes():
+        for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (saved / name).read_bytes() != (again / name).read_bytes():
                 comparison.differences += 1
-                print(f"{file}: saved again, it has other bytes")
+                print(f"{saved / name}: saved again, it has other bytes")
         reference = AutoTokenizer.from_pretrained(saved).backend_tokenizer
         texts = list(random_texts(rng, 3000, ["<t5>", "WordA", "<x>", "<A>", "late", "[MASK]"]))
         comparison.check(f"{folder.name} saved: transformers on it, bertft on the original", folder, reference, texts)

@@ -1,0 +1,15 @@
+/* peak.h: what this machine's processors can do at most, measured: what op timers and benchmarks are held against. */
+#ifndef BFT_KERNELS_PEAK_H
+#define BFT_KERNELS_PEAK_H
+
+#include "bertft/error.h"
+
+typedef struct bft_peak {
+    double flops; /* fp32 operations a second: multiply-adds of the widest vectors, in registers */
+    double bytes; /* read plus written a second by a copy that no cache holds */
+} bft_peak;
+
+/* With as many threads; takes some hundred milliseconds, and 128 MiB. */
+bft_status bft_peak_measure(bft_error *err, int threads, bft_peak *out);
+
+#endif
