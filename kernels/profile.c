@@ -165,16 +165,19 @@ static void linear_backward(bft_device *d, const bft_linear *op) {
     add(d, start, linear_row(op, "backward", 2 * wanted_products(op)));
 }
 
+static void prepare(bft_device *d, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
+    double start = now();
+    d->inner->prepare(d->device, form, out, in, weight, prepared);
+    add(d, start,
+        (bft_profile_row){.op = "prepare",
+                          .pass = "",
+                          .bytes = product(out * in, d->ops.real) + (double)d->ops.prepared_bytes(form, out, in)});
+}
+
 /* ---- Memory ---- */
 
 static void add_bytes(bft_device *d, double start, const char *name, double bytes) {
     add(d, start, (bft_profile_row){.op = name, .pass = "", .bytes = bytes});
-}
-
-static void prepare(bft_device *d, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
-    double start = now();
-    d->inner->prepare(d->device, form, out, in, weight, prepared);
-    add_bytes(d, start, "prepare", product(out, in) * (double)d->ops.real);
 }
 
 static void fill_zero(bft_device *d, void *memory, size_t bytes) {

@@ -30,7 +30,8 @@ VECTOR_INLINE void multiply(int rows, const float *x, size_t stride, const uint1
     }
     UNROLLED
     for (int r = 0; r < rows; r++) {
-        memcpy(sums + r * PANEL_COLUMNS, sum[r], sizeof sum[r]);
+        vf_store(sums + r * PANEL_COLUMNS, sum[r][0]);
+        vf_store(sums + r * PANEL_COLUMNS + LANES, sum[r][1]);
     }
 }
 

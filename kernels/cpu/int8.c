@@ -74,7 +74,7 @@ int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
 
 /* ---- The tile ---- */
 
-VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t *panel, size_t in, char *sums) {
+VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t *panel, size_t in, float *sums) {
     vi sum[PANEL_ROWS][2] = {0};
     for (size_t i = 0; i < in; i += 2, panel += 4 * LANES, x += 2 * sizeof(int16_t)) {
         vs both;
@@ -91,11 +91,12 @@ VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t
     }
     UNROLLED
     for (int r = 0; r < rows; r++) {
-        memcpy(sums + (size_t)r * sizeof sum[r], sum[r], sizeof sum[r]);
+        vf_store(sums + r * PANEL_COLUMNS, (vf)sum[r][0]); /* as bits */
+        vf_store(sums + r * PANEL_COLUMNS + LANES, (vf)sum[r][1]);
     }
 }
 
-size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, void *sums) {
+size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, float *sums) {
     return MULTIPLY_ROWS(rows, x, stride, panel, in, sums);
 }
 

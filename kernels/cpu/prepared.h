@@ -47,9 +47,9 @@ typedef struct int8_row {
 size_t CPU(int8_row_bytes)(size_t in); /* of a row of x, a multiple of 64 */
 int8_row CPU(int8_round)(void *to, const float *x, size_t in);
 
-/* sums (rows, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps. Returns how
- * many of the rows it took. */
-size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, void *sums);
+/* sums (rows, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps: integers, as
+ * bits. Returns how many of the rows it took. */
+size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, float *sums);
 
 /* ---- bf16: weights are rounded to bfloat16 and widened again in registers; x and sums are floats ---- */
 
