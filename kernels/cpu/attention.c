@@ -50,27 +50,41 @@ static void pack_depth(const head *h, const float *x, size_t stride, size_t coun
     }
 }
 
-/* panel (keys, TILE_COLUMNS) = packed keys times a packed panel of queries (D, TILE_COLUMNS) */
-static void multiply_keys(const head *h, const float *keys, const float *queries, float *panel) {
+/* How many of `left` queries the next panel takes, and in *wide how many of its columns are worked on: whole vectors. One vector
+ * alone keeps half of the multipliers waiting for its sums, so a little more than a panel goes in halves. */
+static size_t next_panel(size_t left, size_t *wide) {
+    size_t most = left > TILE_COLUMNS && left <= TILE_COLUMNS + LANES && TILE_VECTORS > 2 ? 2 * LANES : TILE_COLUMNS;
+    size_t count = size_min(left, most);
+    *wide = round_up(count, LANES);
+    return count;
+}
+
+/* panel (keys, wide) = packed keys times a packed panel of queries (D, wide), rows TILE_COLUMNS apart */
+static void multiply_keys(const head *h, size_t wide, const float *keys, const float *queries, float *panel) {
     for (size_t key = 0; key < h->keys; key += TILE_ROWS) {
-        CPU(gemm_tile)(h->size, keys + key * h->size, queries, panel + key * TILE_COLUMNS);
+        CPU(gemm_tile_narrow)(wide, h->size, keys + key * h->size, queries, panel + key * TILE_COLUMNS);
     }
 }
 
-/* panel (D, TILE_COLUMNS) = packed columns of depth `depth` times a panel (depth, TILE_COLUMNS) */
-static void multiply_depth(const head *h, size_t depth, const float *columns, const float *right, float *panel) {
+/* panel (D, wide) = packed columns of depth `depth` times a panel (depth, wide) */
+static void multiply_depth(const head *h, size_t wide, size_t depth, const float *columns, const float *right,
+                           float *panel) {
     for (size_t d = 0; d < h->size; d += TILE_ROWS) {
-        CPU(gemm_tile)(depth, columns + d * depth, right, panel + d * TILE_COLUMNS);
+        CPU(gemm_tile_narrow)(wide, depth, columns + d * depth, right, panel + d * TILE_COLUMNS);
     }
 }
 
 /* The same, += */
-static void add_depth(const head *h, size_t depth, const float *columns, const float *right, float *panel) {
+static void add_depth(const head *h, size_t wide, size_t depth, const float *columns, const float *right,
+                      float *panel) {
     _Alignas(64) float tile[TILE_SIZE];
     for (size_t d = 0; d < h->size; d += TILE_ROWS) {
-        CPU(gemm_tile)(depth, columns + d * depth, right, tile);
-        for (size_t i = 0; i < TILE_SIZE; i++) {
-            panel[d * TILE_COLUMNS + i] += tile[i];
+        CPU(gemm_tile_narrow)(wide, depth, columns + d * depth, right, tile);
+        for (size_t r = 0; r < TILE_SIZE; r += TILE_COLUMNS) {
+            float *to = panel + d * TILE_COLUMNS + r;
+            for (size_t v = 0; v < wide; v += LANES) {
+                vf_store(to + v, vf_load(to + v) + vf_load(tile + r + v));
+            }
         }
     }
 }
@@ -98,8 +112,8 @@ static void unpack(const head *h, const float *panel, size_t count, float *to, s
 }
 
 /* ---- Softmax, down the columns; s becomes p. ---- */
-static void softmax(size_t keys, float scale, float *panel) {
-    for (float *s = panel; s < panel + TILE_COLUMNS; s += LANES) {
+static void softmax(size_t keys, size_t wide, float scale, float *panel) {
+    for (float *s = panel; s < panel + wide; s += LANES) {
         vf largest = vf_load(s), sum = {0};
         for (size_t i = 1; i < keys; i++) {
             largest = vf_max(largest, vf_load(s + i * TILE_COLUMNS));
@@ -116,9 +130,11 @@ static void softmax(size_t keys, float scale, float *panel) {
     }
 }
 
-static void multiply(size_t count, float *x, const float *factors) {
-    for (size_t i = 0; i < count; i++) {
-        x[i] *= factors[i];
+static void multiply(size_t keys, size_t wide, float *x, const float *factors) {
+    for (size_t i = 0; i < keys * TILE_COLUMNS; i += TILE_COLUMNS) {
+        for (size_t v = i; v < i + wide; v += LANES) {
+            vf_store(x + v, vf_load(x + v) * vf_load(factors + v));
+        }
     }
 }
 
@@ -173,17 +189,17 @@ static void head_forward(void *context, size_t unit, int thread) {
     float *factors = take(&c, rows, TILE_COLUMNS);
     pack_keys(&h, (const float *)op->k + h.kv_first, keys);
     pack_depth(&h, (const float *)op->v + h.kv_first, op->kv_stride, h.keys, h.keys, values);
-    for (size_t query = 0; query < h.queries; query += TILE_COLUMNS) {
-        size_t count = size_min(TILE_COLUMNS, h.queries - query);
+    for (size_t query = 0, count, wide; query < h.queries; query += count) {
+        count = next_panel(h.queries - query, &wide);
         const float *q = (const float *)op->q + h.q_first + query * op->q_stride;
         CPU(pack_rows)(queries, TILE_COLUMNS, q, op->q_stride, count, h.size);
-        multiply_keys(&h, keys, queries, scores);
-        softmax(h.keys, h.scale, scores);
+        multiply_keys(&h, wide, keys, queries, scores);
+        softmax(h.keys, wide, h.scale, scores);
         if (op->dropout.rate > 0) {
-            CPU(dropout_panel)(&op->dropout, h.sequence, h.head, query, h.keys, factors);
-            multiply(h.keys * TILE_COLUMNS, scores, factors);
+            CPU(dropout_panel)(&op->dropout, h.sequence, h.head, query, wide, h.keys, factors);
+            multiply(h.keys, wide, scores, factors);
         }
-        multiply_depth(&h, h.keys, values, scores, queries);
+        multiply_depth(&h, wide, h.keys, values, scores, queries);
         unpack(&h, queries, count, (float *)op->y + h.y_first + query * h.y_stride, h.y_stride);
     }
 }
@@ -232,8 +248,8 @@ static workspace workspace_of(const head *h, float *local) {
 }
 
 /* dp becomes dS / sqrt(D), down the columns. */
-static void softmax_backward(size_t keys, float scale, const float *p, float *dp) {
-    for (size_t v = 0; v < TILE_COLUMNS; v += LANES) {
+static void softmax_backward(size_t keys, size_t wide, float scale, const float *p, float *dp) {
+    for (size_t v = 0; v < wide; v += LANES) {
         vf along = {0};
         for (size_t i = v; i < keys * TILE_COLUMNS; i += TILE_COLUMNS) {
             along += vf_load(p + i) * vf_load(dp + i);
@@ -244,36 +260,35 @@ static void softmax_backward(size_t keys, float scale, const float *p, float *dp
     }
 }
 
-/* sum (keys, D) on its side += panel (keys, queries) times rows (queries, D), which are packed by depth. */
-static void add_to_keys(const head *h, const float *panel, const float *rows, float *turned, float *sum) {
+/* sum (keys, D) on its side += panel (keys, queries) times rows (queries, D), which are packed by depth `wide`. */
+static void add_to_keys(const head *h, size_t wide, const float *panel, const float *rows, float *turned, float *sum) {
     for (size_t key = 0; key < h->keys; key += TILE_COLUMNS) {
-        size_t count = size_min(TILE_COLUMNS, h->keys - key);
-        CPU(pack_rows)(turned, TILE_COLUMNS, panel + key * TILE_COLUMNS, TILE_COLUMNS, count, TILE_COLUMNS);
-        add_depth(h, TILE_COLUMNS, rows, turned, sum + key * h->padded);
+        size_t count = size_min(TILE_COLUMNS, h->keys - key), columns = round_up(count, LANES);
+        CPU(pack_rows)(turned, TILE_COLUMNS, panel + key * TILE_COLUMNS, TILE_COLUMNS, count, wide);
+        add_depth(h, columns, wide, rows, turned, sum + key * h->padded);
     }
 }
 
-static void queries_backward(const head *h, const workspace *w, size_t query) {
+static void queries_backward(const head *h, const workspace *w, size_t query, size_t count, size_t wide) {
     const bft_attention *op = h->op;
-    size_t count = size_min(TILE_COLUMNS, h->queries - query), cells = h->keys * TILE_COLUMNS;
     size_t q_at = h->q_first + query * op->q_stride, y_at = h->y_first + query * h->y_stride;
     const float *q = (const float *)op->q + q_at, *dy = (const float *)op->dy + y_at;
     CPU(pack_rows)(w->queries, TILE_COLUMNS, q, op->q_stride, count, h->size);
     CPU(pack_rows)(w->dout, TILE_COLUMNS, dy, h->y_stride, count, h->size);
-    pack_depth(h, q, op->q_stride, count, TILE_COLUMNS, w->queries_deep);
-    pack_depth(h, dy, h->y_stride, count, TILE_COLUMNS, w->d_deep);
-    multiply_keys(h, w->keys, w->queries, w->p);
-    multiply_keys(h, w->values, w->dout, w->dp);
-    softmax(h->keys, h->scale, w->p);
+    pack_depth(h, q, op->q_stride, count, wide, w->queries_deep);
+    pack_depth(h, dy, h->y_stride, count, wide, w->d_deep);
+    multiply_keys(h, wide, w->keys, w->queries, w->p);
+    multiply_keys(h, wide, w->values, w->dout, w->dp);
+    softmax(h->keys, wide, h->scale, w->p);
     if (op->dropout.rate > 0) {
-        CPU(dropout_panel)(&op->dropout, h->sequence, h->head, query, h->keys, w->factors);
-        multiply(cells, w->dp, w->factors);
-        multiply(cells, w->factors, w->p); /* now P M */
+        CPU(dropout_panel)(&op->dropout, h->sequence, h->head, query, wide, h->keys, w->factors);
+        multiply(h->keys, wide, w->dp, w->factors);
+        multiply(h->keys, wide, w->factors, w->p); /* now P M */
     }
-    softmax_backward(h->keys, h->scale, w->p, w->dp);
-    add_to_keys(h, op->dropout.rate > 0 ? w->factors : w->p, w->d_deep, w->turned, w->dvalues);
-    add_to_keys(h, w->dp, w->queries_deep, w->turned, w->dkeys);
-    multiply_depth(h, h->keys, w->keys_deep, w->dp, w->queries);
+    softmax_backward(h->keys, wide, h->scale, w->p, w->dp);
+    add_to_keys(h, wide, op->dropout.rate > 0 ? w->factors : w->p, w->d_deep, w->turned, w->dvalues);
+    add_to_keys(h, wide, w->dp, w->queries_deep, w->turned, w->dkeys);
+    multiply_depth(h, wide, h->keys, w->keys_deep, w->dp, w->queries);
     unpack(h, w->queries, count, (float *)op->dq + q_at, op->q_stride);
 }
 
@@ -293,8 +308,9 @@ static void head_backward(void *context, size_t unit, int thread) {
     pack_depth(&h, k, op->kv_stride, h.keys, h.keys, w.keys_deep);
     memset(w.dkeys, 0, plane * sizeof *w.dkeys);
     memset(w.dvalues, 0, plane * sizeof *w.dvalues);
-    for (size_t query = 0; query < h.queries; query += TILE_COLUMNS) {
-        queries_backward(&h, &w, query);
+    for (size_t query = 0, count, wide; query < h.queries; query += count) {
+        count = next_panel(h.queries - query, &wide);
+        queries_backward(&h, &w, query, count, wide);
     }
     for (size_t key = 0; key < h.keys; key += TILE_COLUMNS) {
         size_t count = size_min(TILE_COLUMNS, h.keys - key), at = h.kv_first + key * op->kv_stride;

@@ -54,9 +54,9 @@ void CPU(dropout_add)(const bft_dropout *dropout, size_t row, size_t channels, c
                       float *y);
 
 /* Attention's factors, 0 or 1 / (1 - rate), where rate > 0: (round_up(keys, 4), TILE_COLUMNS), of a head's keys for
- * TILE_COLUMNS queries from `query`. */
-void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t keys,
-                        float *factors);
+ * `wide` queries from `query`, whole vectors of them. */
+void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t wide,
+                        size_t keys, float *factors);
 
 /* The same for one query, the first: (round_up(keys, 4 LANES)). */
 void CPU(dropout_keys)(const bft_dropout *dropout, size_t sequence, size_t head, size_t keys, float *factors);

@@ -101,12 +101,12 @@ void CPU(dropout_add)(const bft_dropout *dropout, size_t row, size_t channels, c
 }
 
 /* The lanes are queries; the four words of a counter are four keys. */
-void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t keys,
-                        float *factors) {
+void CPU(dropout_panel)(const bft_dropout *dropout, size_t sequence, size_t head, size_t query, size_t wide,
+                        size_t keys, float *factors) {
     uint32_t threshold = bft_dropout_threshold(dropout->rate);
     float keep = kept(dropout);
     for (size_t key = 0; key < keys; key += 4) {
-        for (size_t column = 0; column < TILE_COLUMNS; column += LANES) {
+        for (size_t column = 0; column < wide; column += LANES) {
             counters c = {{same((uint32_t)(head << 16 | key) / 4),
                            numbers_from(place_of(dropout, (uint32_t)(query + column))), same(dropout->sample[sequence]),
                            same(dropout->step)}};

@@ -65,19 +65,19 @@ void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, s
 
 /* ---- The microkernel ---- */
 
-void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
+VECTOR_INLINE void multiply_tile(int vectors, size_t depth, const float *a, const float *b, float *tile) {
     vf sum[TILE_ROWS][TILE_VECTORS] = {0};
     for (size_t k = 0; k < depth; k++) {
         vf right[TILE_VECTORS];
         UNROLLED
-        for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int v = 0; v < vectors; v++) {
             right[v] = vf_load(b + v * LANES);
         }
         UNROLLED
         for (int r = 0; r < TILE_ROWS; r++) {
             vf left = vf_set(a[r]);
             UNROLLED
-            for (int v = 0; v < TILE_VECTORS; v++) {
+            for (int v = 0; v < vectors; v++) {
                 sum[r][v] += left * right[v];
             }
         }
@@ -87,9 +87,23 @@ void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
     UNROLLED
     for (int r = 0; r < TILE_ROWS; r++) {
         UNROLLED
-        for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int v = 0; v < vectors; v++) {
             vf_store(tile + r * TILE_COLUMNS + v * LANES, sum[r][v]);
         }
+    }
+}
+
+void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile) {
+    multiply_tile(TILE_VECTORS, depth, a, b, tile);
+}
+
+void CPU(gemm_tile_narrow)(size_t columns, size_t depth, const float *a, const float *b, float *tile) {
+    if (columns <= LANES) {
+        multiply_tile(1, depth, a, b, tile);
+    } else if (columns <= 2 * LANES) {
+        multiply_tile(2, depth, a, b, tile);
+    } else {
+        multiply_tile(TILE_VECTORS, depth, a, b, tile);
     }
 }
 

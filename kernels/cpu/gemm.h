@@ -21,6 +21,9 @@ enum { TILE_COLUMNS = TILE_VECTORS * LANES, TILE_SIZE = TILE_ROWS * TILE_COLUMNS
 /* tile (TILE_ROWS, TILE_COLUMNS) = a b^T over panels a (depth, TILE_ROWS), b (depth, TILE_COLUMNS) */
 void CPU(gemm_tile)(size_t depth, const float *a, const float *b, float *tile);
 
+/* The same for the tile's first `columns` columns, whole vectors of them; the rest of its rows is left as it is. */
+void CPU(gemm_tile_narrow)(size_t columns, size_t depth, const float *a, const float *b, float *tile);
+
 /* gemm_bf16.c: a packed panel's values rounded to bfloat16 in their place; or folded there too, for gemm_tile_pairs. */
 bool CPU(bf16_in_pairs)(void); /* whether this processor is made for it */
 void CPU(bf16_round)(float *panel, size_t count);
