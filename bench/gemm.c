@@ -47,6 +47,23 @@ static double seconds(const setup *s, bft_linear *op, void (*run)(bft_device *de
     return best;
 }
 
+/* Forward with the weight in 8 bits. */
+static double int8_seconds(const setup *s, bft_linear op) {
+    bft_memory memory;
+    op.saved = NULL;
+    op.form = BFT_FORM_INT8;
+    s->ops->linear_memory(&op, &memory);
+    float *prepared = values(s, s->ops->prepared_bytes(op.form, op.out, op.in) / sizeof(float));
+    float *scratch = values(s, memory.scratch / sizeof(float));
+    s->ops->prepare(s->device, op.form, op.out, op.in, op.weight, prepared);
+    op.prepared = prepared;
+    op.scratch = scratch;
+    double took = seconds(s, &op, s->ops->linear_forward);
+    s->ops->free(s->device, prepared);
+    s->ops->free(s->device, scratch);
+    return took;
+}
+
 static void measure(const setup *s, size_t rows, size_t in, size_t out, bft_activation activation) {
     bft_linear op = {.rows = rows, .in = in, .out = out, .activation = activation};
     bft_memory memory;
@@ -55,16 +72,24 @@ static void measure(const setup *s, size_t rows, size_t in, size_t out, bft_acti
     float *y = values(s, rows * out), *dx = values(s, rows * in), *dweight = values(s, out * in);
     float *dbias = values(s, out), *saved = values(s, memory.saved / sizeof(float));
     float *scratch = values(s, memory.scratch / sizeof(float));
-    op =
-        (bft_linear){rows, in, out, activation, x, weight, bias, false, y, NULL, scratch, y, dx, false, dweight, dbias};
+    op.x = x;
+    op.weight = weight;
+    op.bias = bias;
+    op.y = y;
+    op.scratch = scratch;
+    op.dy = y;
+    op.dx = dx;
+    op.dweight = dweight;
+    op.dbias = dbias;
     double flops = 2.0 * (double)rows * (double)in * (double)out * 1e-9;
     double forward = flops / seconds(s, &op, s->ops->linear_forward);
     op.saved = saved;
     double training = flops / seconds(s, &op, s->ops->linear_forward);
     double backward = 2 * flops / seconds(s, &op, s->ops->linear_backward);
-    printf("%5zu x %4zu -> %4zu %-8s  forward %6.1f (%3.0f%%)  training %6.1f (%3.0f%%)  backward %6.1f (%3.0f%%)\n",
+    printf("%5zu x %4zu -> %4zu %-8s  forward %6.1f (%3.0f%%)  training %6.1f (%3.0f%%)  backward %6.1f (%3.0f%%)"
+           "  int8 %6.1f\n",
            rows, in, out, activation == BFT_GELU ? "gelu" : "", forward, 100 * forward / s->peak, training,
-           100 * training / s->peak, backward, 100 * backward / s->peak);
+           100 * training / s->peak, backward, 100 * backward / s->peak, flops / int8_seconds(s, op));
     float *all[] = {x, weight, bias, y, dx, dweight, dbias, saved, scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         s->ops->free(s->device, all[i]);
