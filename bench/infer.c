@@ -46,7 +46,7 @@ static bft_status read_texts(bft_error *err, bench *b, const char *file) {
 
 static bft_status open_bench(bft_error *err, bench *b, char **words, size_t batch, size_t tokens) {
     const char *folder = words[1], *file = words[2];
-    bft_backend_setup setup = {.name = words[3], .precision = words[7]};
+    bft_backend_setup setup = {.name = words[3], .precision = words[7], .inference = true};
     BFT_TRY(bft_backend_open(err, &b->backend, &setup));
     BFT_TRY(bft_config_create(err, &b->config));
     BFT_TRY(bft_tokenizer_open(err, &b->tokenizer, folder));
