@@ -106,7 +106,7 @@ static void test_options(void **state) {
     PARSE(&p, 1, true, "--json=yes");
     assert_refused(&p, "--json=yes", "no value");
     PARSE(&p, 1, true, "--precision", "fp8");
-    assert_refused(&p, "fp8", "fp32, bf16 or fp16");
+    assert_refused(&p, "fp8", "fp32, bf16, fp16, int8 or auto");
     for (size_t i = 0; i < 5; i++) {
         static const char *const bad[] = {"", "-1", "4097", "two", "1x"};
         PARSE(&p, 1, true, "--threads", bad[i]);
