@@ -23,7 +23,7 @@ typedef struct bft_backend_setup {
     /* "fp32", "bf16" or "fp16"; for inference also "int8" and "auto", the fastest that the device has; NULL: the one of `name`,
      * which may be "cuda-bf16" then */
     const char *precision;
-    bool inference;        /* nothing will be trained: CPUs have bf16 and int8 then */
+    bool inference;        /* nothing will be trained: CPUs have int8 then, and bf16 is of weights only */
     int threads;           /* 0: all processors */
     bool tf32;             /* as DEVICE.TF32 */
     const char *attention; /* as DEVICE.ATTENTION; NULL: "auto" */
