@@ -232,7 +232,7 @@ bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorc
 	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick) \
 		--json $(BUILD)/bench/table.json $(if $(PAGE),--page $(PAGE))
 
-bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm
+bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm $(BUILD)/bench/product
 
 bench-gemm: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
 	$(BUILD)/bench/gemm

@@ -10,7 +10,10 @@ What this bertft can't do yet is a row that says so.
 """
 import argparse
 import atexit
+import contextlib
+import functools
 import json
+import math
 import os
 import pathlib
 import re
@@ -33,6 +36,8 @@ TRAINED = 8192                                    # texts at most
 WINDOW = {"tiny2": 5, "minilm": 3, "labse": 1}    # steps between two lines of ours
 READ = {True: {"tiny2": 1024, "minilm": 512, "labse": 96}, False: {"tiny2": 7528, "minilm": 4096, "labse": 768}}
 BATCH, MANY = 32, 100
+GEMMS, RUNS = [(2048, 768, 3072), (1024, 312, 600)], 20
+PRODUCTS = {"fp32": ("cpu", "plain", ["onednn", "openblas"]), "bf16": ("cpu-bf16", "plain", ["onednn"]), "int8": ("cpu", "int8", ["onednn"])}
 BARS = {
     "shuffled": {"tiny2": 6.5, "minilm": 4.5, "labse": 5.5}, "by length": {"tiny2": 3.5, "minilm": 2.4, "labse": 3},
     "bf16": {"tiny2": 2.5, "minilm": 1.8, "labse": 2.5}, "memory": {"tiny2": 0.4, "minilm": 0.5, "labse": 3.0},
@@ -74,6 +79,7 @@ class Bench:
 
     def peer(self, script, *arguments):
         environment = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"} if script == "peer_tokenizers" else {}
+        environment["OPENBLAS_NUM_THREADS"] = str(self.threads)
         return Worker([sys.executable, HERE / f"{script}.py", *arguments], self.log(script), environment)
 
     def turns(self, *units):
@@ -89,9 +95,33 @@ class Bench:
 
     def matrix(self):
         done = subprocess.run([self.folder / "gemm"], capture_output=True, text=True)
-        peak = re.search(r"peak ([\d.]+) GFLOP/s a thread", done.stdout)
+        peak = re.search(r"peak ([\d.]+) GFLOP/s", done.stdout)
         if done.returncode == 0 and peak:
-            self.products, self.peak = done.stdout, 1e9 * float(peak[1]) * self.threads
+            self.products, self.peak = done.stdout, 1e9 * float(peak[1])
+        for kind in PRODUCTS:
+            for shape in GEMMS:
+                self.product(kind, shape)
+
+    def product(self, kind, shape):
+        """One of our products beside the libraries', and beside itself on one thread."""
+        backend, form, libraries = PRODUCTS[kind]
+        name, operations = "x".join(map(str, shape)), 2e-9 * math.prod(shape)
+
+        def ours(threads):
+            return Worker([self.folder / "product", backend, threads, form, *shape], self.log("product"))
+
+        def rate(side):
+            return operations / statistics.median(side.ask(RUNS)["seconds"])
+
+        with contextlib.ExitStack() as stack:
+            two, one = stack.enter_context(ours(self.threads)), stack.enter_context(ours(1))
+            peers = [stack.enter_context(self.peer("peer_product", library, kind, *shape, self.threads)) for library in libraries]
+            mine, alone, *theirs = self.turns(*(functools.partial(rate, side) for side in (two, one, *peers)))
+            versions = [peer.ask(1)["version"] for peer in peers]
+        for version, figures in zip(versions, theirs):
+            share = statistics.median(mine) * 1e9 / self.peak if self.peak and kind == "fp32" else None
+            self.add(f"product {kind}", name, "GFLOP/s", version, mine, figures, share=share)
+        self.add(f"product {kind}, two threads", name, "GFLOP/s", "bertft, one thread", mine, alone, BARS["two threads"])
 
     def share(self, speeds, model, lengths, passes):
         """Of the peak in fp32, that products at this speed in tokens a second are."""
