@@ -232,6 +232,9 @@ bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorc
 	$(or $(PYTHON),$(VENV)/bin/python) bench/run.py --build $(BUILD) --data $(DATA) $(if $(filter quick,$(BENCH)),--quick) \
 		--json $(BUILD)/bench/table.json $(if $(PAGE),--page $(PAGE))
 
+bench-steps: all $(if $(PYTHON),,$(VENV)/ready) ## what a training step costs, against tokens and vocabulary (PYTHON=, PLOT=file.svg)
+	$(or $(PYTHON),$(VENV)/bin/python) bench/step_cost.py --build $(BUILD) $(if $(PLOT),--plot $(PLOT))
+
 bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm $(BUILD)/bench/product
 
 bench-gemm: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
@@ -261,7 +264,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench bench-programs bench-gemm demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench bench-programs bench-gemm bench-steps demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/
