@@ -1,7 +1,7 @@
 /* product.c: one matrix product again and again, for bench/run.py to hold against a library's.
  *
- * Usage: product BACKEND THREADS FORM ROWS IN OUT, with FORM plain, bf16 (training's: factors rounded on the way, BACKEND has them),
- * or int8 (prepared weights, activations rounded on the way). Each line of stdin is a number of runs, and answered with
+ * Usage: product BACKEND THREADS FORM ROWS IN OUT, with FORM plain (packed on the way, with a BACKEND such as cpu-bf16 rounded too), packed
+ * (once before), or int8 (weights once before, activations on the way). Each line of stdin is a number of runs, and answered with
  * {"seconds": [...]}. */
 #include "kernels/ops.h"
 
@@ -41,7 +41,7 @@ static bft_status prepare(bft_error *err, product *p) {
         return bft_error_set(err, BFT_BAD, "%s has no such form", p->ops->name);
     }
     BFT_TRY(p->ops->alloc(err, p->device, bytes, &prepared));
-    p->ops->prepare(p->device, op->form, op->out, op->in, op->weight, prepared);
+    (void)p->ops->prepare(p->device, op->form, op->out, op->in, 1, &op->weight, prepared);
     op->prepared = prepared;
     return BFT_OK;
 }
@@ -53,7 +53,9 @@ static bft_status open_product(bft_error *err, product *p, char **words) {
     BFT_TRY(p->ops->open(err, &(bft_device_options){.threads = atoi(words[2])}, &p->device));
     *op = (bft_linear){
         .rows = strtoul(words[4], NULL, 10), .in = strtoul(words[5], NULL, 10), .out = strtoul(words[6], NULL, 10)};
-    op->form = strcmp(words[3], "int8") == 0 ? BFT_FORM_INT8 : BFT_FORM_PLAIN;
+    op->form = strcmp(words[3], "int8") == 0     ? BFT_FORM_INT8
+               : strcmp(words[3], "packed") == 0 ? BFT_FORM_FP32
+                                                 : BFT_FORM_PLAIN;
     BFT_TRY(take(err, p, op->rows * op->in, &x));
     BFT_TRY(take(err, p, op->out * op->in, &weight));
     BFT_TRY(take(err, p, op->out, &bias));

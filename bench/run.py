@@ -37,7 +37,7 @@ WINDOW = {"tiny2": 5, "minilm": 3, "labse": 1}    # steps between two lines of o
 READ = {True: {"tiny2": 1024, "minilm": 512, "labse": 96}, False: {"tiny2": 7528, "minilm": 4096, "labse": 768}}
 BATCH, MANY = 32, 100
 GEMMS, RUNS = [(2048, 768, 3072), (1024, 312, 600)], 20
-PRODUCTS = {"fp32": ("cpu", "plain", ["onednn", "openblas"]), "bf16": ("cpu-bf16", "plain", ["onednn"]), "int8": ("cpu", "int8", ["onednn"])}
+PRODUCTS = {"fp32": ("cpu", "packed", ["onednn", "openblas"]), "bf16": ("cpu-bf16", "plain", ["onednn"]), "int8": ("cpu", "int8", ["onednn"])}
 BARS = {
     "shuffled": {"tiny2": 6.5, "minilm": 4.5, "labse": 5.5}, "by length": {"tiny2": 3.5, "minilm": 2.4, "labse": 3},
     "bf16": {"tiny2": 2.5, "minilm": 1.8, "labse": 2.5}, "memory": {"tiny2": 0.4, "minilm": 0.5, "labse": 3.0},

@@ -106,10 +106,11 @@ typedef enum bft_activation {
 } bft_activation;
 
 /* For inference a backend may read a weight in a form of its own, which `prepare` makes of it once:
+ *   fp32  w as it is, laid out for the product: y has the bits that it has with the plain weight
  *   int8  w = q s, with q from -127 to 127 and one s for each row, as kernels/quantize.h has it; x may be rounded too, to no fewer
  *         than 255 steps across what its row holds
  *   bf16  w rounded to bfloat16 */
-typedef enum bft_form { BFT_FORM_PLAIN, BFT_FORM_BF16, BFT_FORM_INT8 } bft_form;
+typedef enum bft_form { BFT_FORM_PLAIN, BFT_FORM_FP32, BFT_FORM_BF16, BFT_FORM_INT8 } bft_form;
 
 typedef struct bft_linear {
     size_t rows, in, out;
@@ -337,9 +338,11 @@ struct bft_ops {
     void (*linear_forward)(bft_device *device, const bft_linear *op);
     void (*linear_backward)(bft_device *device, const bft_linear *op);
     /* The bytes of a weight (out, in) in a form, a multiple of 64; 0: the backend doesn't know the form. Those that know
-     * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`. */
+     * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`.
+     * The weight's rows are given in `parts`, of out / parts each. False: it holds a value that isn't finite. */
     size_t (*prepared_bytes)(bft_form form, size_t out, size_t in);
-    void (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, const void *weight, void *prepared);
+    bool (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
+                    void *prepared);
 
     void (*attention_memory)(const bft_attention *op, bft_memory *out);
     void (*attention_forward)(bft_device *device, const bft_attention *op);

@@ -165,13 +165,15 @@ static void linear_backward(bft_device *d, const bft_linear *op) {
     add(d, start, linear_row(op, "backward", 2 * wanted_products(op)));
 }
 
-static void prepare(bft_device *d, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
+static bool prepare(bft_device *d, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
+                    void *prepared) {
     double start = now();
-    d->inner->prepare(d->device, form, out, in, weight, prepared);
+    bool finite = d->inner->prepare(d->device, form, out, in, parts, weight, prepared);
     add(d, start,
         (bft_profile_row){.op = "prepare",
                           .pass = "",
                           .bytes = product(out * in, d->ops.real) + (double)d->ops.prepared_bytes(form, out, in)});
+    return finite;
 }
 
 /* ---- Memory ---- */

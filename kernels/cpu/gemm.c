@@ -13,6 +13,15 @@ size_t CPU(gemm_scratch_bytes)(size_t n) {
     return round_up(n, TILE_COLUMNS) * DEPTH * sizeof(float);
 }
 
+/* The depth of a slice: all but the last have it. */
+static size_t slice_depth(size_t k) {
+    return blocks_of(k, blocks_of(k, DEPTH));
+}
+
+size_t CPU(gemm_packed_bytes)(size_t n, size_t k) {
+    return round_up(n, TILE_COLUMNS) * k * sizeof(float);
+}
+
 size_t CPU(gemm_local_count)(void) {
     return (size_t)ROWS * DEPTH;
 }
@@ -32,12 +41,12 @@ void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride
 }
 
 /* Four rows at a time, by 4 x 4 blocks. */
-static void pack_four(float *panel, size_t width, const float *x, size_t stride, size_t depth) {
+static void pack_four(float *panel, size_t width, const float *const x[4], size_t depth) {
     size_t k = 0;
     for (; k + 4 <= depth; k += 4) {
         vf4 v[4];
         for (size_t r = 0; r < 4; r++) {
-            memcpy(&v[r], x + r * stride + k, sizeof v[r]);
+            memcpy(&v[r], x[r] + k, sizeof v[r]);
         }
         vf4_transpose(&v[0], &v[1], &v[2], &v[3]);
         for (size_t r = 0; r < 4; r++) {
@@ -46,7 +55,7 @@ static void pack_four(float *panel, size_t width, const float *x, size_t stride,
     }
     for (; k < depth; k++) {
         for (size_t r = 0; r < 4; r++) {
-            panel[k * width + r] = x[r * stride + k];
+            panel[k * width + r] = x[r][k];
         }
     }
 }
@@ -54,7 +63,9 @@ static void pack_four(float *panel, size_t width, const float *x, size_t stride,
 void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth) {
     size_t r = 0;
     for (; r + 4 <= rows; r += 4) {
-        pack_four(panel + r, width, x + r * stride, stride, depth);
+        const float *first = x + r * stride;
+        pack_four(panel + r, width,
+                  (const float *const[]){first, first + stride, first + 2 * stride, first + 3 * stride}, depth);
     }
     for (; r < width; r++) {
         for (size_t k = 0; k < depth; k++) {
@@ -195,6 +206,7 @@ typedef struct slice {
     const gemm *g;
     bft_device *device;
     size_t start, depth;
+    const float *packed;    /* its panels of B */
     size_t panels;          /* of B */
     size_t columns, blocks; /* of C: panels in a block's width, and how many blocks lie side by side */
 } slice;
@@ -207,6 +219,26 @@ static void round_panels(const bft_device *device, float *panels, size_t width, 
         }
     } else if (device->bf16) {
         CPU(bf16_round)(panels, count * width * depth);
+    }
+}
+
+void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, const float *const *rows, size_t count,
+                    float *panels) {
+    size_t columns = round_up(n, TILE_COLUMNS), depth;
+    for (size_t start = 0; start < k; start += depth) {
+        depth = size_min(slice_depth(k), k - start);
+        float *to = panels + columns * start + panel * TILE_COLUMNS * depth;
+        size_t r = 0;
+        for (; r + 4 <= count; r += 4) {
+            const float *four[] = {rows[r] + start, rows[r + 1] + start, rows[r + 2] + start, rows[r + 3] + start};
+            pack_four(to + r, TILE_COLUMNS, four, depth);
+        }
+        for (; r < TILE_COLUMNS; r++) {
+            for (size_t i = 0; i < depth; i++) {
+                to[i * TILE_COLUMNS + r] = r < count ? rows[r][start + i] : 0;
+            }
+        }
+        round_panels(device, to, TILE_COLUMNS, 1, depth);
     }
 }
 
@@ -280,7 +312,7 @@ static void multiply_block(void *context, size_t unit, int thread) {
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
             fetch_tile(g, row + r, at.column, size_min(TILE_ROWS, rows - r), at.columns);
-            product(s->depth, a + r * s->depth, g->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
+            product(s->depth, a + r * s->depth, s->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
         }
         finish_strip(g, &at, strip);
     }
@@ -288,18 +320,21 @@ static void multiply_block(void *context, size_t unit, int thread) {
 
 /* Few rows are cut by columns too, so that there is work for all threads: that changes no sum, only who computes it. */
 void CPU(gemm_run)(bft_device *device, const gemm *g) {
-    size_t slices = blocks_of(g->k, DEPTH), row_blocks = blocks_of(g->m, ROWS);
-    size_t panels = blocks_of(g->n, TILE_COLUMNS);
-    if (slices == 0 || row_blocks == 0 || panels == 0) {
+    size_t row_blocks = blocks_of(g->m, ROWS), panels = blocks_of(g->n, TILE_COLUMNS);
+    if (g->k == 0 || row_blocks == 0 || panels == 0) {
         return;
     }
     size_t threads = (size_t)bft_pool_threads(device->pool), wanted = threads == 1 ? 1 : UNITS_PER_THREAD * threads;
     size_t columns = size_max(PANELS_LEAST, blocks_of(panels, blocks_of(wanted, row_blocks)));
     slice s = {.g = g, .device = device, .panels = panels, .columns = columns, .blocks = blocks_of(panels, columns)};
-    size_t depth = blocks_of(g->k, slices);
     for (s.start = 0; s.start < g->k; s.start += s.depth) {
-        s.depth = size_min(depth, g->k - s.start);
-        bft_pool_run(device->pool, panels, pack_b, &s);
+        s.depth = size_min(slice_depth(g->k), g->k - s.start);
+        s.packed = g->packed;
+        if (g->panels != NULL) {
+            s.packed = g->panels + panels * TILE_COLUMNS * s.start;
+        } else {
+            bft_pool_run(device->pool, panels, pack_b, &s);
+        }
         bft_pool_run(device->pool, row_blocks * s.blocks, multiply_block, &s);
     }
 }

@@ -47,11 +47,17 @@ typedef struct gemm {
     const float *bias; /* (n) or NULL */
     bft_activation activation;
     float *slope;  /* (m, n) derivative of the activation at its input, or NULL */
-    float *packed; /* gemm_scratch_bytes(n) */
+    float *packed;       /* gemm_scratch_bytes(n) */
+    const float *panels; /* all of B as gemm_pack has left it: `b` and `packed` aren't read then; or NULL */
 } gemm;
 
 size_t CPU(gemm_scratch_bytes)(size_t n);
 void CPU(gemm_run)(bft_device *device, const gemm *g);
+
+/* B (n, k) packed for good: one panel of it, for all slices of the depth. Its rows are rows[0] to rows[count - 1]. */
+size_t CPU(gemm_packed_bytes)(size_t n, size_t k);
+void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, const float *const *rows, size_t count,
+                    float *panels);
 
 /* Floats of its own that each thread needs: reserved when the device is opened. */
 size_t CPU(gemm_local_count)(void);

@@ -6,7 +6,7 @@ enum { SUM_COLUMNS = 64, SUM_ROWS = 64 }; /* a bias gradient's unit, and how man
 
 /* Saved: (rows, out) the activation's derivative. Scratch: a packed matrix, and the gradient before the activation. */
 void CPU(linear_memory)(const bft_linear *op, bft_memory *out) {
-    if (op->form != BFT_FORM_PLAIN) {
+    if (op->form != BFT_FORM_PLAIN && op->form != BFT_FORM_FP32) {
         *out = (bft_memory){.scratch = CPU(linear_prepared_scratch)(op)};
         return;
     }
@@ -16,7 +16,7 @@ void CPU(linear_memory)(const bft_linear *op, bft_memory *out) {
 }
 
 void CPU(linear_forward)(bft_device *device, const bft_linear *op) {
-    if (op->form != BFT_FORM_PLAIN) {
+    if (op->form != BFT_FORM_PLAIN && op->form != BFT_FORM_FP32) {
         CPU(linear_prepared)(device, op);
         return;
     }
@@ -30,7 +30,8 @@ void CPU(linear_forward)(bft_device *device, const bft_linear *op) {
                      .bias = op->bias,
                      .activation = op->activation,
                      .slope = op->saved,
-                     .packed = op->scratch});
+                     .packed = op->scratch,
+                     .panels = op->form == BFT_FORM_FP32 ? op->prepared : NULL});
 }
 
 /* ---- Backward ---- */

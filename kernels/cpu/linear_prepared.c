@@ -2,6 +2,7 @@
  *
  * x is worked off in blocks of ROWS rows, panel by panel. A panel goes through L1, and what is made of its sums (steps, bias,
  * activation) is made when the block's rows are through, since the chain of a GELU is long, and many of them side by side fill it. */
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/prepared.h"
 
 #include "kernels/quantize.h"
@@ -11,7 +12,7 @@
 enum { ROWS = 48, ROUNDED_ROWS = 16, UNITS_WANTED = 32, PANELS_LEAST = 4 };
 _Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
 
-/* A form's bytes: all panels, and for int8 behind them each column's step and the sum of its integers. */
+/* The bytes of int8 and bf16: all panels, and for int8 behind them each column's step and the sum of its integers. */
 typedef struct layout {
     size_t panels, panel_bytes, panels_bytes, columns;
 } layout;
@@ -29,23 +30,41 @@ size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
     if (form == BFT_FORM_PLAIN || (form == BFT_FORM_INT8 && in > INT8_DEPTH)) {
         return 0;
     }
+    if (form == BFT_FORM_FP32) {
+        return round_up(CPU(gemm_packed_bytes)(out, in), 64);
+    }
     return l.panels_bytes + (form == BFT_FORM_INT8 ? round_up(2 * l.columns * sizeof(float), 64) : 0);
 }
 
-/* ---- Preparing ---- */
+/* ---- Preparing, a panel a unit ---- */
 
 typedef struct preparing {
+    const bft_device *device;
     bft_form form;
-    size_t out, in;
-    const float *weight;
+    size_t out, in, part_rows;
+    const void *const *parts;
     char *prepared;
     layout layout;
+    bool finite; /* no unit has found a value that isn't */
 } preparing;
 
+static const float *row_of(const preparing *p, size_t row) {
+    return (const float *)p->parts[row / p->part_rows] + row % p->part_rows * p->in;
+}
+
+static bool is_finite(const float *x, size_t count) {
+    vf hold = {0};
+    for (size_t i = 0; i < count; i += LANES) {
+        vf v = vf_load_some(x + i, count - i);
+        hold += v - v; /* NaN, and stays so */
+    }
+    return vf_sum(hold) == 0;
+}
+
 static void quantize_column(const preparing *p, size_t column, int8_t *panel) {
-    const float *weight = p->weight + column * p->in;
+    const float *weight = row_of(p, column);
     float largest = 0, *step = (float *)(p->prepared + p->layout.panels_bytes) + column;
-    int32_t *sum = (int32_t *)(step + p->layout.columns);
+    int32_t total = 0;
     for (size_t i = 0; i < p->in; i++) {
         largest = fmaxf(largest, fabsf(weight[i]));
     }
@@ -56,30 +75,60 @@ static void quantize_column(const preparing *p, size_t column, int8_t *panel) {
         size_t count = size_min(PIECE, p->in - at);
         for (size_t i = 0; i < count; i++) {
             piece[i] = bft_quantize(weight[at + i], *step);
-            *sum += piece[i];
+            total += piece[i];
         }
         CPU(int8_pack)(panel + CPU(int8_panel_bytes)(at), column % PANEL_COLUMNS, piece, count);
     }
+    memcpy(step + p->layout.columns, &total, sizeof total);
 }
 
 static void prepare_panel(void *context, size_t unit, int thread) {
     (void)thread;
-    const preparing *p = context;
+    preparing *p = context;
     char *panel = p->prepared + unit * p->layout.panel_bytes;
+    memset(panel, 0, p->layout.panel_bytes);
     for (size_t c = 0; c < size_min(PANEL_COLUMNS, p->out - unit * PANEL_COLUMNS); c++) {
         size_t column = unit * PANEL_COLUMNS + c;
+        if (!is_finite(row_of(p, column), p->in)) {
+            __atomic_store_n(&p->finite, false, __ATOMIC_RELAXED);
+        }
         if (p->form == BFT_FORM_INT8) {
             quantize_column(p, column, (int8_t *)panel);
         } else {
-            CPU(bf16_pack)((uint16_t *)panel, c, p->weight + column * p->in, p->in);
+            CPU(bf16_pack)((uint16_t *)panel, c, row_of(p, column), p->in);
         }
     }
 }
 
-void CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
-    preparing p = {form, out, in, weight, prepared, layout_of(form, out, in)};
-    memset(prepared, 0, CPU(prepared_bytes)(form, out, in));
+/* fp32 has the product's own panels. */
+static void pack_panel(void *context, size_t unit, int thread) {
+    (void)thread;
+    preparing *p = context;
+    const float *rows[TILE_COLUMNS];
+    size_t count = size_min(TILE_COLUMNS, p->out - unit * TILE_COLUMNS);
+    for (size_t r = 0; r < count; r++) {
+        rows[r] = row_of(p, unit * TILE_COLUMNS + r);
+        if (!is_finite(rows[r], p->in)) {
+            __atomic_store_n(&p->finite, false, __ATOMIC_RELAXED);
+        }
+    }
+    CPU(gemm_pack)(p->device, p->out, p->in, unit, rows, count, (float *)p->prepared);
+}
+
+bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
+                  void *prepared) {
+    preparing p = {device, form, out, in, out / parts, weight, prepared, layout_of(form, out, in), true};
+    if (form == BFT_FORM_FP32) {
+        bft_pool_run(device->pool, blocks_of(out, TILE_COLUMNS), pack_panel, &p);
+        return p.finite;
+    }
+    size_t written = p.layout.panels * p.layout.panel_bytes;
+    if (form == BFT_FORM_INT8) {
+        memset(p.prepared + p.layout.panels_bytes, 0, CPU(prepared_bytes)(form, out, in) - p.layout.panels_bytes);
+    }
+    memset(p.prepared + written, 0, p.layout.panels_bytes - written);
     bft_pool_run(device->pool, p.layout.panels, prepare_panel, &p);
+    return p.finite;
 }
 
 /* ---- Multiplying ---- */

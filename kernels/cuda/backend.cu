@@ -84,7 +84,9 @@ static size_t prepared_bytes(bft_form, size_t, size_t) {
     return 0;
 }
 
-static void prepare(bft_device *, bft_form, size_t, size_t, const void *, void *) {}
+static bool prepare(bft_device *, bft_form, size_t, size_t, size_t, const void *const *, void *) {
+    return true;
+}
 
 /* ---- The tables ---- */
 

@@ -1,4 +1,5 @@
-/* linear_prepared.c: weights in the forms of inference: (out) steps and behind them (out, in) of int8, or (out, in) of bfloat16. */
+/* linear_prepared.c: weights in the forms of inference: (out) steps and behind them (out, in) of int8, or (out, in) of bfloat16 or
+ * of reals. */
 #include "kernels/ref/ref.h"
 
 #include "kernels/quantize.h"
@@ -8,6 +9,7 @@
 size_t REF(prepared_bytes)(bft_form form, size_t out, size_t in) {
     size_t bytes = form == BFT_FORM_INT8   ? out * sizeof(float) + out * in
                    : form == BFT_FORM_BF16 ? out * in * sizeof(uint16_t)
+                   : form == BFT_FORM_FP32 ? out * in * sizeof(real)
                                            : 0;
     return (bytes + 63) / 64 * 64;
 }
@@ -23,20 +25,32 @@ static void quantize_row(size_t in, const real *weight, int8_t *to, float *step)
     }
 }
 
-void REF(prepare)(bft_device *device, bft_form form, size_t out, size_t in, const void *weight, void *prepared) {
+bool REF(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
+                  void *prepared) {
     (void)device;
-    const real *from = weight;
-    memset(prepared, 0, REF(prepared_bytes)(form, out, in));
-    for (size_t o = 0; o < out && form == BFT_FORM_INT8; o++) {
-        float *step = prepared;
-        quantize_row(in, from + o * in, (int8_t *)(step + out) + o * in, &step[o]);
+    bool finite = true;
+    for (size_t o = 0; o < out; o++) {
+        const real *row = (const real *)weight[o / (out / parts)] + o % (out / parts) * in;
+        if (form == BFT_FORM_INT8) {
+            float *step = prepared;
+            quantize_row(in, row, (int8_t *)(step + out) + o * in, &step[o]);
+        }
+        for (size_t i = 0; i < in; i++) {
+            finite = finite && isfinite(row[i]);
+            if (form == BFT_FORM_BF16) {
+                ((uint16_t *)prepared)[o * in + i] = bft_to_bf16((float)row[i]);
+            } else if (form == BFT_FORM_FP32) {
+                ((real *)prepared)[o * in + i] = row[i];
+            }
+        }
     }
-    for (size_t i = 0; i < out * in && form == BFT_FORM_BF16; i++) {
-        ((uint16_t *)prepared)[i] = bft_to_bf16((float)from[i]);
-    }
+    return finite;
 }
 
 double REF(prepared_weight)(const bft_linear *op, size_t o, size_t i) {
+    if (op->form == BFT_FORM_FP32) {
+        return (double)((const real *)op->prepared)[o * op->in + i];
+    }
     if (op->form == BFT_FORM_BF16) {
         return (double)bft_from_bf16(((const uint16_t *)op->prepared)[o * op->in + i]);
     }

@@ -24,7 +24,8 @@ static bft_form form_of(const bft_backend_setup *setup) {
     return !setup->inference                                    ? BFT_FORM_PLAIN
            : asks_for(setup, "int8") || asks_for(setup, "auto") ? BFT_FORM_INT8
            : asks_for(setup, "bf16")                            ? BFT_FORM_BF16
-                                                                : BFT_FORM_PLAIN;
+           : has_precision(setup)                               ? BFT_FORM_PLAIN
+                                                                : BFT_FORM_FP32;
 }
 
 /* Which a CPU can have too. */
@@ -110,7 +111,7 @@ static bft_status open_named(bft_error *err, bft_backend *backend, const bft_bac
         return options.index > 0 ? bft_error_prefix(err, "DEVICE.NAME %s", name) : err->status;
     }
     backend->ops = ops;
-    backend->form = is_card(ops->name) ? BFT_FORM_PLAIN : form_of(setup);
+    backend->form = ops->prepared_bytes(form_of(setup), 1, 1) > 0 ? form_of(setup) : BFT_FORM_PLAIN;
     return BFT_OK;
 }
 

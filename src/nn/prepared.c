@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, ROWS_LOOKED_AT = 64, VERSION = 1, NAME_ROOM = 32 };
+enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, MOST_PARTS = 3, ROWS_LOOKED_AT = 64, VERSION = 2, NAME_ROOM = 32 };
 enum { SMALL = 16 << 20 }; /* bytes: fewer are prepared faster than a cache is worth */
 
 /* Above this share of squared error a matrix stays in bfloat16. One with normal values has 5e-5. all-MiniLM-L6-v2's worst,
@@ -35,8 +35,8 @@ typedef struct work {
     const bft_tensor *const *tensors;
     matrix *matrices;
     size_t count, largest; /* largest: elements of a matrix */
-    float *host;           /* (largest) a matrix as it is in the file */
-    void *reals;           /* (largest) the same, as the backend takes it */
+    float *host;           /* (largest) int8: a matrix as it is in the file, for its calibration */
+    void *reals;           /* (largest) a matrix as the backend takes it, where the file has it otherwise */
     float *gamma, *beta;   /* (C) */
 } work;
 
@@ -123,49 +123,96 @@ static const float *moments_of(work *w, const matrix *m) {
 
 /* ---- Preparing ---- */
 
-static bft_status read_matrix(bft_error *err, work *w, const matrix *m) {
-    float *to = w->host;
-    for (size_t part = 0; part < m->parts; part++) {
-        const bft_param *param = m->first + part;
-        const bft_tensor *tensor = w->tensors[param - w->model->params.list];
-        bft_tensor_to_float(tensor, to);
-        bft_tensor_release(tensor, 0, tensor->count);
-        BFT_TRY(bft_tensor_check_finite(err, tensor, to, 0, param->count));
-        to += param->count;
+static const bft_tensor *tensor_of(const work *w, const matrix *m, size_t part) {
+    return w->tensors[m->first + part - w->model->params.list];
+}
+
+/* A part of a matrix where it lies in the file, or made to reals behind the parts before. */
+static bft_status find_part(bft_error *err, work *w, const matrix *m, size_t part, const void **out) {
+    const bft_tensor *tensor = tensor_of(w, m, part);
+    if (tensor->dtype == BFT_F32 && w->ops->real == sizeof(float) && (uintptr_t)tensor->data % sizeof(float) == 0) {
+        *out = tensor->data;
+        return BFT_OK;
     }
+    bft_device *device = w->model->backend.device;
+    if (w->reals == NULL) {
+        BFT_TRY(w->ops->alloc(err, device, w->largest * w->ops->real, &w->reals));
+    }
+    char *to = (char *)w->reals + part * m->first->count * w->ops->real;
+    w->ops->to_device(device, tensor->dtype, tensor->data, to, tensor->count);
+    *out = to;
     return BFT_OK;
 }
 
-static bft_status prepare_matrix(bft_error *err, work *w, matrix *m) {
-    bft_device *device = w->model->backend.device;
-    BFT_TRY(read_matrix(err, w, m));
+/* Which value isn't finite. */
+static bft_status name_value(bft_error *err, const work *w, const matrix *m) {
+    for (size_t part = 0; part < m->parts; part++) {
+        const bft_tensor *tensor = tensor_of(w, m, part);
+        float *values = malloc(tensor->count * sizeof *values);
+        if (values == NULL) {
+            return bft_error_memory(err, tensor->count * sizeof *values);
+        }
+        bft_tensor_to_float(tensor, values);
+        bft_status status = bft_tensor_check_finite(err, tensor, values, 0, tensor->count);
+        free(values);
+        BFT_TRY(status);
+    }
+    return bft_error_set(err, BFT_BAD, "%s: changed while it was read", tensor_of(w, m, 0)->file);
+}
+
+static bft_status prepare_matrix(bft_error *err, work *w, matrix *m, void *to) {
+    const void *parts[MOST_PARTS];
+    for (size_t part = 0; part < m->parts; part++) {
+        BFT_TRY(find_part(err, w, m, part, &parts[part]));
+    }
+    bool finite = w->ops->prepare(w->model->backend.device, m->form, m->out, m->in, m->parts, parts, to);
+    for (size_t part = 0; part < m->parts; part++) {
+        const bft_tensor *tensor = tensor_of(w, m, part);
+        bft_tensor_release(tensor, 0, tensor->count);
+    }
+    m->data = to;
+    return finite ? BFT_OK : name_value(err, w, m);
+}
+
+/* A matrix that int8 would hurt, or is too deep for it, gets bfloat16. */
+static void choose_form(work *w, matrix *m) {
+    for (size_t part = 0; part < m->parts; part++) {
+        bft_tensor_to_float(tensor_of(w, m, part), w->host + part * m->first->count);
+    }
     double error = bft_prepared_error(w->host, moments_of(w, m), m->out, m->in);
-    bool fits = w->ops->prepared_bytes(BFT_FORM_INT8, m->out, m->in) > 0;
-    if (m->form == BFT_FORM_INT8 && (error > worst_error || !fits)) {
+    if (error > worst_error || w->ops->prepared_bytes(BFT_FORM_INT8, m->out, m->in) == 0) {
         m->form = BFT_FORM_BF16;
     }
-    bft_prepared *prepared = &w->model->prepared;
-    void *memory;
-    BFT_TRY(w->ops->alloc(err, device, bytes_of(w, m), &memory));
-    prepared->blocks[prepared->count++] = memory;
-    w->ops->to_device(device, BFT_F32, w->host, w->reals, m->out * m->in);
-    w->ops->prepare(device, m->form, m->out, m->in, w->reals, memory);
-    m->data = memory;
-    return BFT_OK;
 }
 
-static bft_status prepare_all(bft_error *err, work *w) {
+static bft_status choose_forms(bft_error *err, work *w) {
     size_t channels = w->model->config.channels;
-    BFT_TRY(BFT_NEW(err, &w->model->arena, &w->model->prepared.blocks, w->count));
     w->host = malloc(w->largest * sizeof *w->host);
     w->gamma = malloc(2 * channels * sizeof *w->gamma);
     if (w->host == NULL || w->gamma == NULL) {
         return bft_error_memory(err, (w->largest + 2 * channels) * sizeof *w->host);
     }
     w->beta = w->gamma + channels;
-    BFT_TRY(w->ops->alloc(err, w->model->backend.device, w->largest * w->ops->real, &w->reals));
     for (size_t i = 0; i < w->count; i++) {
-        BFT_TRY(prepare_matrix(err, w, &w->matrices[i]));
+        choose_form(w, &w->matrices[i]);
+    }
+    return BFT_OK;
+}
+
+static bft_status prepare_all(bft_error *err, work *w) {
+    if (w->model->backend.form == BFT_FORM_INT8) {
+        BFT_TRY(choose_forms(err, w));
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        bytes += bytes_of(w, &w->matrices[i]);
+    }
+    bft_prepared *prepared = &w->model->prepared;
+    BFT_TRY(w->ops->alloc(err, w->model->backend.device, bytes, &prepared->block));
+    char *to = prepared->block;
+    for (size_t i = 0; i < w->count; i++) {
+        BFT_TRY(prepare_matrix(err, w, &w->matrices[i], to));
+        to += bytes_of(w, &w->matrices[i]);
     }
     return BFT_OK;
 }
@@ -266,14 +313,14 @@ static void write_cache(const work *w) {
     free(parts);
 }
 
-/* All matrices are in the one file that the key is of, and many enough. */
+/* All matrices are in the one file that the key is of, many enough, and worth it: in fp32 the file itself is as large. */
 static bool is_cached(const work *w) {
     size_t bytes = 0;
-    bool one = w->model->prepared.source != NULL;
+    bool one = w->model->prepared.source != NULL && w->model->backend.form != BFT_FORM_FP32;
     for (size_t i = 0; i < w->count; i++) {
         const matrix *m = &w->matrices[i];
         for (size_t part = 0; part < m->parts && one; part++) {
-            one = strcmp(w->tensors[m->first + part - w->model->params.list]->file, w->model->prepared.source) == 0;
+            one = strcmp(tensor_of(w, m, part)->file, w->model->prepared.source) == 0;
         }
         bytes += bytes_of(w, m);
     }
@@ -334,8 +381,8 @@ bft_status bft_prepared_load(bft_error *err, bft_model *model, const bft_tensor 
 
 void bft_prepared_free(bft_model *model) {
     bft_prepared *prepared = &model->prepared;
-    for (size_t i = 0; i < prepared->count; i++) {
-        model->backend.ops->free(model->backend.device, prepared->blocks[i]);
+    if (prepared->block != NULL) {
+        model->backend.ops->free(model->backend.device, prepared->block);
     }
     bft_cache_close(&prepared->cache);
     free(prepared->source);

@@ -1,7 +1,8 @@
-/* prepared.h: the layers' matrices in a form for inference: int8, with those that int8 hurts in bfloat16, or all in bfloat16.
+/* prepared.h: the layers' matrices in a form for inference: all in fp32, laid out for the product; int8, with those that int8 hurts
+ * in bfloat16; or all in bfloat16.
  *
- * What was prepared is kept in a cache beside the model's file, as the kernels read it: the next start maps it, and reads none of
- * the matrices themselves. A small model is prepared faster than a file is written. */
+ * What was prepared in fewer bits is kept in a cache beside the model's file, as the kernels read it: the next start maps it, and reads
+ * none of the matrices themselves. A small model is prepared faster than a file is written. */
 #ifndef BFT_NN_PREPARED_H
 #define BFT_NN_PREPARED_H
 
@@ -12,8 +13,7 @@ typedef struct bft_prepared {
     char *source; /* the file that the weights are read from; NULL: no cache */
     bft_cache_key key;
     bft_cache cache;
-    void **blocks; /* (count) the matrices that aren't in a cache */
-    size_t count;
+    void *block; /* the matrices, where they aren't in a cache */
 } bft_prepared;
 
 /* Before the folder's weights are opened: which state of its file a cache is for. */

@@ -41,7 +41,7 @@ static void *plan_linear(plan *p, const bft_session *s, size_t rows, size_t in, 
     bft_linear op = {.rows = rows, .in = in, .out = out, .activation = activation};
     bft_memory plain = {0};
     ops->linear_memory(&op, &plain);
-    for (op.form = BFT_FORM_BF16; s->model->params.apart && op.form <= BFT_FORM_INT8; op.form++) {
+    for (op.form = BFT_FORM_FP32; s->model->params.apart && op.form <= BFT_FORM_INT8; op.form++) {
         bft_memory memory = {0};
         ops->linear_memory(&op, &memory);
         p->scratch = larger(p->scratch, memory.scratch);

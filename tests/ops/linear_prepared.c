@@ -1,4 +1,4 @@
-/* linear_prepared.c: the cases of linear with weights in the forms of inference, int8 and bfloat16.
+/* linear_prepared.c: the cases of linear with weights in the forms of inference: fp32, int8 and bfloat16.
  *
  * The truth is written here by the book: rounded weights in double. A backend may also round x, to 255 steps or more across
  * what a row holds, which moves a sum by half a step times the sum of |w|; that hides small mistakes. So some cases have an x
@@ -8,8 +8,10 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 enum { X, WEIGHT, BIAS, Y };
+enum { MOST_PARTS = 3 };
 
 typedef struct shape {
     const char *title;
@@ -17,9 +19,19 @@ typedef struct shape {
     bft_form form;
     bft_activation activation;
     bool no_bias, stepped, zeros;
+    size_t parts; /* 0: one */
 } shape;
 
 static const shape shapes[] = {
+    {"fp32, 1 x 1 x 1", 1, 1, 1, .form = BFT_FORM_FP32, .activation = BFT_IDENTITY},
+    {"fp32, 3 x 5 to 7, gelu", 3, 5, 7, .form = BFT_FORM_FP32, .activation = BFT_GELU},
+    {"fp32, 7 x 31 to 33, tanh, without bias", 7, 31, 33, .form = BFT_FORM_FP32, .activation = BFT_TANH,
+     .no_bias = true},
+    {"fp32, 50 x 312 to 600, gelu", 50, 312, 600, .form = BFT_FORM_FP32, .activation = BFT_GELU},
+    {"fp32, 5 x 26 to 66, three parts", 5, 26, 66, .form = BFT_FORM_FP32, .activation = BFT_IDENTITY, .parts = 3},
+    {"fp32, 20 x 768 to 129, three parts, relu", 20, 768, 129, .form = BFT_FORM_FP32, .activation = BFT_RELU,
+     .parts = 3},
+    {"fp32, 2 x 3072 to 40, two parts", 2, 3072, 40, .form = BFT_FORM_FP32, .activation = BFT_IDENTITY, .parts = 2},
     {"int8, 1 x 1 x 1", 1, 1, 1, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY},
     {"int8, 3 x 5 to 7, gelu", 3, 5, 7, .form = BFT_FORM_INT8, .activation = BFT_GELU},
     {"int8, 3 x 5 to 7, tanh, without bias", 3, 5, 7, .form = BFT_FORM_INT8, .activation = BFT_TANH, .no_bias = true},
@@ -45,7 +57,8 @@ static const shape shapes[] = {
     {"bf16, 7 x 31 to 33, tanh, without bias", 7, 31, 33, .form = BFT_FORM_BF16, .activation = BFT_TANH,
      .no_bias = true},
     {"bf16, 50 x 312 to 600, gelu", 50, 312, 600, .form = BFT_FORM_BF16, .activation = BFT_GELU},
-    {"bf16, 67 x 768 to 129", 67, 768, 129, .form = BFT_FORM_BF16, .activation = BFT_IDENTITY},
+    {"bf16, 67 x 768 to 129, three parts", 67, 768, 129, .form = BFT_FORM_BF16, .activation = BFT_IDENTITY, .parts = 3},
+    {"int8, 5 x 26 to 66, three parts", 5, 26, 66, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .parts = 3},
 };
 
 /* Rows of x that hold -127 and 128 of their steps, and nothing between two steps. */
@@ -97,25 +110,57 @@ static void memory(const run *r, bft_memory *out) {
         &(bft_linear){.rows = s->rows, .in = s->in, .out = s->out, .activation = s->activation, .form = s->form}, out);
 }
 
+/* fp32 promises the bits that the plain weight gives. */
+static bool has_bits_of_plain(const run *r) {
+    const shape *s = r->problem->shape;
+    bft_error err;
+    bft_memory memory;
+    bft_linear op = describe(r, NULL);
+    op.form = BFT_FORM_PLAIN;
+    op.weight = r->memory[WEIGHT];
+    r->ops->linear_memory(&op, &memory);
+    size_t bytes = s->rows * s->out * r->ops->real;
+    must(r->ops->alloc(&err, r->device, memory.scratch, &op.scratch), &err);
+    must(r->ops->alloc(&err, r->device, bytes, &op.y), &err);
+    r->ops->linear_forward(r->device, &op);
+    bool same = memcmp(op.y, r->memory[Y], bytes) == 0;
+    r->ops->free(r->device, op.y);
+    r->ops->free(r->device, op.scratch);
+    return same;
+}
+
 static void forward(const run *r) {
     const shape *s = r->problem->shape;
-    size_t bytes = r->ops->prepared_bytes(s->form, s->out, s->in);
+    size_t bytes = r->ops->prepared_bytes(s->form, s->out, s->in), count = s->parts == 0 ? 1 : s->parts;
     void *prepared = guarded_alloc(r, bytes);
     guarded_poison(r, prepared, bytes, bytes);
-    r->ops->prepare(r->device, s->form, s->out, s->in, r->memory[WEIGHT], prepared);
+    const void *parts[MOST_PARTS];
+    for (size_t part = 0; part < count; part++) {
+        parts[part] = (const char *)r->memory[WEIGHT] + part * (s->out / count) * s->in * r->ops->real;
+    }
+    bft_error err;
+    must(r->ops->prepare(r->device, s->form, s->out, s->in, count, parts, prepared)
+             ? BFT_OK
+             : bft_error_set(&err, BFT_FAILED, "%s, %s: finite weights are said not to be", r->ops->name, s->title),
+         &err);
     bft_linear op = describe(r, prepared);
     r->ops->linear_forward(r->device, &op);
-    bft_error err;
     must(guards_hold(r, prepared, bytes, bytes)
              ? BFT_OK
              : bft_error_set(&err, BFT_FAILED, "%s, %s: bytes beside the prepared weight were written", r->ops->name,
                              s->title),
          &err);
+    must(s->form != BFT_FORM_FP32 || has_bits_of_plain(r)
+             ? BFT_OK
+             : bft_error_set(&err, BFT_FAILED, "%s, %s: other bits than with the plain weight", r->ops->name, s->title),
+         &err);
     guarded_free(r, prepared);
 }
 
 static bool is_known(const bft_ops *ops, const void *of) {
-    return ops->prepared_bytes(((const shape *)of)->form, 1, 1) > 0;
+    bft_form form = ((const shape *)of)->form;
+    bool other = ops->factors == ops->values || form == BFT_FORM_FP32; /* else it is the table with longer factors */
+    return other && ops->prepared_bytes(form, 1, 1) > 0;
 }
 
 /* ---- The truth and its bounds ---- */
@@ -128,9 +173,10 @@ static void round_weight(const shape *s, const double *weight, double *rounded) 
     }
     float step = (float)largest / 127;
     for (size_t i = 0; i < s->in; i++) {
-        rounded[i] = s->form == BFT_FORM_BF16 ? round_value(BFT_BF16, weight[i])
-                     : step == 0              ? 0
-                                              : rint((double)((float)weight[i] / step)) * (double)step;
+        rounded[i] = s->form == BFT_FORM_FP32   ? weight[i]
+                     : s->form == BFT_FORM_BF16 ? round_value(BFT_BF16, weight[i])
+                     : step == 0                ? 0
+                                                : rint((double)((float)weight[i] / step)) * (double)step;
     }
 }
 
@@ -149,7 +195,7 @@ static double half_step(const shape *s, const double *x) {
         largest = fmax(largest, fabs(x[i]));
     }
     double fewest = s->stepped ? fmin(floor(0x1p31 / 127 / (double)s->in), 32767) : 127;
-    return s->form == BFT_FORM_BF16 ? 0 : largest / fewest / 2;
+    return s->form != BFT_FORM_INT8 ? 0 : largest / fewest / 2;
 }
 
 /* The steps themselves are off by a few roundings, which the sum's bound has room for: it counts one more for each of its terms. */

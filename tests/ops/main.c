@@ -120,7 +120,7 @@ static bool is_case(const session *all, const subject *s, size_t shape, bft_dtyp
     bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
     bool spared = is_long && values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0;
     bool known = s->is_known == NULL || s->is_known(ops, (const char *)s->shapes + shape * s->shape_size);
-    bool other = ops->factors == ops->values || s == &linear_subject; /* else it is the table with longer factors */
+    bool other = ops->factors == ops->values || s == &linear_subject || s == &linear_prepared_subject; /* else it is the table with longer factors */
     return ops->factors == values && other && is_chosen(&all->options, ops) && known && !spared;
 }
 
