@@ -26,52 +26,89 @@ size_t CPU(gemm_local_count)(void) {
     return (size_t)ROWS * DEPTH;
 }
 
-/* ---- Packing ---- */
+/* ---- Packing. A panel's rows are written from the first to the last, in whole vectors: what a vector has beyond the panel's width is
+ * overwritten by the next row, and cut off in the last. ---- */
+
+VECTOR_INLINE void put_row(float *to, size_t width, bool last, vf row) {
+    if (last) {
+        vf_store_some(to, row, width);
+    } else {
+        vf_store(to, row);
+    }
+}
 
 void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth) {
     for (size_t k = 0; k < depth; k++, x += stride, panel += width) {
-        size_t c = 0;
-        for (; c + 4 <= columns; c += 4) {
-            memcpy(panel + c, x + c, 4 * sizeof *x);
-        }
-        for (; c < width; c++) {
-            panel[c] = c < columns ? x[c] : 0;
+        for (size_t c = 0; c < width; c += LANES) {
+            put_row(panel + c, width - c, k + 1 == depth, c < columns ? vf_load_some(x + c, columns - c) : (vf){0});
         }
     }
 }
 
-/* Four rows at a time, by 4 x 4 blocks. */
-static void pack_four(float *panel, size_t width, const float *const x[4], size_t depth) {
+#if BFT_LANES == 16
+
+enum { ROWS_AT_ONCE = 16 };
+
+/* `rows` <= 16 rows at once, by 16 x 16 blocks; zeros for the rows that aren't there, up to `width` <= 16. */
+static void pack_block(float *panel, size_t stride, size_t width, const float *const *x, size_t rows, size_t depth) {
+    for (size_t k = 0; k < depth; k += LANES) {
+        size_t count = size_min(LANES, depth - k);
+        vf v[LANES];
+        UNROLLED
+        for (size_t r = 0; r < LANES; r++) {
+            v[r] = r < rows ? vf_load_some(x[r] + k, count) : (vf){0};
+        }
+        vf16_transpose(v);
+        float *to = panel + k * stride;
+        UNROLLED
+        for (size_t i = 0; i < LANES; i++) {
+            if (i < count) {
+                put_row(to + i * stride, width, k + i + 1 == depth, v[i]);
+            }
+        }
+    }
+}
+
+#else
+
+enum { ROWS_AT_ONCE = 4 };
+
+/* Four rows at once, by 4 x 4 blocks; `rows` fewer of them one by one, and zeros for those that aren't there. */
+static void pack_block(float *panel, size_t stride, size_t width, const float *const *x, size_t rows, size_t depth) {
     size_t k = 0;
-    for (; k + 4 <= depth; k += 4) {
+    for (; rows == 4 && k + 4 <= depth; k += 4) {
         vf4 v[4];
         for (size_t r = 0; r < 4; r++) {
             memcpy(&v[r], x[r] + k, sizeof v[r]);
         }
         vf4_transpose(&v[0], &v[1], &v[2], &v[3]);
         for (size_t r = 0; r < 4; r++) {
-            memcpy(panel + (k + r) * width, &v[r], sizeof v[r]);
+            memcpy(panel + (k + r) * stride, &v[r], sizeof v[r]);
         }
     }
     for (; k < depth; k++) {
-        for (size_t r = 0; r < 4; r++) {
-            panel[k * width + r] = x[r][k];
+        for (size_t r = 0; r < width; r++) {
+            panel[k * stride + r] = r < rows ? x[r][k] : 0;
         }
     }
 }
 
+#endif
+
+/* x are `rows` pointers to rows. */
+static void pack_pointed(float *panel, size_t width, const float *const *x, size_t rows, size_t depth) {
+    for (size_t r = 0; r < width; r += ROWS_AT_ONCE) {
+        size_t count = r < rows ? size_min(ROWS_AT_ONCE, rows - r) : 0;
+        pack_block(panel + r, width, size_min(ROWS_AT_ONCE, width - r), x + r, count, depth);
+    }
+}
+
 void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth) {
-    size_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-        const float *first = x + r * stride;
-        pack_four(panel + r, width,
-                  (const float *const[]){first, first + stride, first + 2 * stride, first + 3 * stride}, depth);
+    const float *row[TILE_COLUMNS] = {0};
+    for (size_t r = 0; r < rows; r++) {
+        row[r] = x + r * stride;
     }
-    for (; r < width; r++) {
-        for (size_t k = 0; k < depth; k++) {
-            panel[k * width + r] = r < rows ? x[r * stride + k] : 0;
-        }
-    }
+    pack_pointed(panel, width, row, rows, depth);
 }
 
 /* ---- The microkernel ---- */
@@ -228,16 +265,11 @@ void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, 
     for (size_t start = 0; start < k; start += depth) {
         depth = size_min(slice_depth(k), k - start);
         float *to = panels + columns * start + panel * TILE_COLUMNS * depth;
-        size_t r = 0;
-        for (; r + 4 <= count; r += 4) {
-            const float *four[] = {rows[r] + start, rows[r + 1] + start, rows[r + 2] + start, rows[r + 3] + start};
-            pack_four(to + r, TILE_COLUMNS, four, depth);
+        const float *at[TILE_COLUMNS] = {0};
+        for (size_t r = 0; r < count; r++) {
+            at[r] = rows[r] + start;
         }
-        for (; r < TILE_COLUMNS; r++) {
-            for (size_t i = 0; i < depth; i++) {
-                to[i * TILE_COLUMNS + r] = r < count ? rows[r][start + i] : 0;
-            }
-        }
+        pack_pointed(to, TILE_COLUMNS, at, count, depth);
         round_panels(device, to, TILE_COLUMNS, 1, depth);
     }
 }
@@ -256,18 +288,13 @@ static void pack_b(void *context, size_t panel, int thread) {
     round_panels(s->device, to, TILE_COLUMNS, 1, s->depth);
 }
 
-/* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels, four to each. */
+/* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels as it takes. */
 static void pack_across(const slice *s, size_t row, size_t rows, float *to) {
     const float *from = s->g->a + s->start * s->g->m + row;
-    size_t whole = rows / 4 * 4, behind = round_up(rows, TILE_ROWS);
-    for (size_t k = 0; k < s->depth; k++, from += s->g->m) {
-        size_t r = 0;
-        for (; r < whole; r += 4) {
-            memcpy(to + r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS, from + r,
-                   4 * sizeof *from);
-        }
-        for (; r < behind; r++) {
-            to[r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS] = r < rows ? from[r] : 0;
+    for (size_t k = 0; k < s->depth; k++, from += s->g->m, to += TILE_ROWS) {
+        for (size_t r = 0; r < rows; r += TILE_ROWS) {
+            size_t count = size_min(TILE_ROWS, rows - r);
+            put_row(to + r * s->depth, TILE_ROWS, k + 1 == s->depth, vf_first(vf_load_some(from + r, rows - r), count));
         }
     }
 }

@@ -198,4 +198,41 @@ VECTOR_INLINE void vf4_transpose(vf4 *a, vf4 *b, vf4 *c, vf4 *d) {
     *d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
 }
 
+#if BFT_LANES == 16
+/* A 16 x 16 block on its other side: 2 x 2 blocks of lanes, then 4 x 4, then the quarters of four vectors. */
+VECTOR_INLINE void vf16_transpose(vf v[16]) {
+#define LOW2(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH2(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW4(a, b) __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH4(a, b) __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define ODD(a, b) __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+    vf four[16]; /* [4 g + j]: column j of each quarter, of rows 4 g to 4 g + 3 */
+    UNROLLED
+    for (int g = 0; g < 16; g += 4) {
+        vf low_a = LOW2(v[g], v[g + 1]), low_b = LOW2(v[g + 2], v[g + 3]);
+        vf high_a = HIGH2(v[g], v[g + 1]), high_b = HIGH2(v[g + 2], v[g + 3]);
+        four[g] = LOW4(low_a, low_b);
+        four[g + 1] = HIGH4(low_a, low_b);
+        four[g + 2] = LOW4(high_a, high_b);
+        four[g + 3] = HIGH4(high_a, high_b);
+    }
+    UNROLLED
+    for (int j = 0; j < 4; j++) {
+        vf even_a = EVEN(four[j], four[4 + j]), even_b = EVEN(four[8 + j], four[12 + j]);
+        vf odd_a = ODD(four[j], four[4 + j]), odd_b = ODD(four[8 + j], four[12 + j]);
+        v[j] = EVEN(even_a, even_b);
+        v[4 + j] = EVEN(odd_a, odd_b);
+        v[8 + j] = ODD(even_a, even_b);
+        v[12 + j] = ODD(odd_a, odd_b);
+    }
+#undef LOW2
+#undef HIGH2
+#undef LOW4
+#undef HIGH4
+#undef EVEN
+#undef ODD
+}
+#endif
+
 #endif
