@@ -213,24 +213,56 @@ typedef struct place {
     bool add, last; /* C holds a part of the sum; the sum is complete with this strip */
 } place;
 
+/* A strip of whole tiles, of which nothing is to be cut off. Inlined for each case: the inner loop is two or three vectors. */
+VECTOR_INLINE void finish_whole(bool add, const float *bias, size_t rows, const float *strip, float *to,
+                                size_t stride) {
+    vf more[TILE_VECTORS] = {0};
+    for (int v = 0; v < TILE_VECTORS && bias != NULL; v++) {
+        more[v] = vf_load(bias + v * LANES);
+    }
+    for (size_t r = 0; r < rows; r++, strip += TILE_COLUMNS, to += stride) {
+        UNROLLED
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            vf x = vf_load(strip + v * LANES);
+            x = add ? x + vf_load(to + v * LANES) : x;
+            vf_store(to + v * LANES, bias != NULL ? x + more[v] : x);
+        }
+    }
+}
+
+static void finish_plain(const place *at, const float *bias, const float *strip, float *to, size_t stride) {
+    if (at->columns < TILE_COLUMNS) {
+        for (size_t r = 0; r < at->rows; r++, strip += TILE_COLUMNS, to += stride) {
+            finish_row(strip, at->add ? to : NULL, bias, at->columns, to);
+        }
+    } else if (at->add && bias != NULL) {
+        finish_whole(true, bias, at->rows, strip, to, stride);
+    } else if (at->add) {
+        finish_whole(true, NULL, at->rows, strip, to, stride);
+    } else if (bias != NULL) {
+        finish_whole(false, bias, at->rows, strip, to, stride);
+    } else {
+        finish_whole(false, NULL, at->rows, strip, to, stride);
+    }
+}
+
 static void finish_strip(const gemm *g, const place *at, float *strip) {
-    bool active = at->last && g->activation != BFT_IDENTITY;
     float *c = g->c + at->row * g->n + at->column;
     const float *bias = at->last && g->bias != NULL ? g->bias + at->column : NULL;
-    for (size_t r = 0; r < at->rows; r++) {
-        float *from = strip + r * TILE_COLUMNS, *to = c + r * g->n;
-        finish_row(from, at->add ? to : NULL, bias, at->columns, active ? from : to);
+    if (!at->last || g->activation == BFT_IDENTITY) {
+        finish_plain(at, bias, strip, c, g->n);
+        return;
     }
-    if (active) {
-        _Alignas(64) float slope[STRIP_SIZE];
-        activate(g->activation, at->rows * TILE_COLUMNS, strip, slope);
-        for (size_t r = 0; r < at->rows; r++) {
-            size_t start = (at->row + r) * g->n + at->column;
-            finish_row(strip + r * TILE_COLUMNS, NULL, NULL, at->columns, g->c + start);
-            if (g->slope != NULL) {
-                finish_row(slope + r * TILE_COLUMNS, NULL, NULL, at->columns, g->slope + start);
-            }
-        }
+    for (size_t r = 0; r < at->rows; r++) {
+        float *from = strip + r * TILE_COLUMNS;
+        finish_row(from, at->add ? c + r * g->n : NULL, bias, at->columns, from);
+    }
+    place all = {.rows = at->rows, .columns = at->columns};
+    _Alignas(64) float slope[STRIP_SIZE];
+    activate(g->activation, at->rows * TILE_COLUMNS, strip, slope);
+    finish_plain(&all, NULL, strip, c, g->n);
+    if (g->slope != NULL) {
+        finish_plain(&all, NULL, slope, g->slope + at->row * g->n + at->column, g->n);
     }
 }
 

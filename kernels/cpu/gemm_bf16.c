@@ -30,34 +30,44 @@ void CPU(bf16_round)(float *panel, size_t count) {
     }
 }
 
-/* Row p of pairs, of rows 2p and 2p + 1 of floats, lies before both, so that the panel can be folded in its own place. */
-void CPU(bf16_fold)(float *panel, size_t width, size_t depth) {
-    for (size_t k = 0; k < depth; k += 2) {
-        const float *low = panel + k * width, *high = low + width;
-        float *to = panel + k / 2 * width;
-        for (size_t i = 0; i < width; i += LANES) {
-            size_t count = width - i;
-            vu a = rounded(vf_load_some(low + i, count));
-            vu b = k + 1 < depth ? rounded(vf_load_some(high + i, count)) : (vu){0};
-            vf_store_some(to + i, (vf)(a >> 16 | b), count);
-        }
-    }
-}
-
 #if defined(__AVX512F__) && BFT_LANES == 16
 #define PAIRS __attribute__((target("avx512bf16")))
 typedef __m512bh pairs_vector;
+
+/* Rounds as `rounded`, but for numbers below the normal ones, which vdpbf16ps takes for 0 anyway. */
+PAIRS static inline vf fold(vf low, vf high) {
+    const vi turn = {0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                     0x180008, 0x190009, 0x1A000A, 0x1B000B, 0x1C000C, 0x1D000D, 0x1E000E, 0x1F000F};
+    return (vf)_mm512_permutexvar_epi16((__m512i)turn, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+}
 
 PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (pairs_vector)a, (pairs_vector)b);
 }
 #else
 #define PAIRS
+static inline vf fold(vf low, vf high) {
+    return (vf)(rounded(low) >> 16 | rounded(high));
+}
+
 static inline vf multiply_pairs(vf sum, vf a, vf b) {
     vf low = (vf)((vu)a << 16) * (vf)((vu)b << 16);
     return sum + low + (vf)((vu)a & 0xFFFF0000u) * (vf)((vu)b & 0xFFFF0000u);
 }
 #endif
+
+/* Row p of pairs, of rows 2p and 2p + 1 of floats, lies before both, so that the panel can be folded in its own place. */
+PAIRS void CPU(bf16_fold)(float *panel, size_t width, size_t depth) {
+    for (size_t k = 0; k < depth; k += 2) {
+        const float *low = panel + k * width, *high = low + width;
+        float *to = panel + k / 2 * width;
+        for (size_t i = 0; i < width; i += LANES) {
+            size_t count = width - i;
+            vf b = k + 1 < depth ? vf_load_some(high + i, count) : (vf){0};
+            vf_store_some(to + i, fold(vf_load_some(low + i, count), b), count);
+        }
+    }
+}
 
 /* As gemm_tile, over folded panels. */
 PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {
