@@ -126,6 +126,7 @@ typedef struct bft_linear {
     void *dx;       /* (rows, in) = , or += where dx_add; NULL: not wanted */
     bool dx_add;
     void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
+    bool dweight_fresh;    /* dweight is = : nothing has been added to it yet, whatever it holds */
     /* instead of `weight`, for inference: `saved` is NULL, and there is no backward */
     bft_form form;        /* not BFT_FORM_PLAIN: that of `prepared` */
     const void *prepared; /* what `prepare` wrote */

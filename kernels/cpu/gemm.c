@@ -26,21 +26,19 @@ size_t CPU(gemm_local_count)(void) {
     return (size_t)ROWS * DEPTH;
 }
 
-/* ---- Packing. A panel's rows are written from the first to the last, in whole vectors: what a vector has beyond the panel's width is
- * overwritten by the next row, and cut off in the last. ---- */
-
-VECTOR_INLINE void put_row(float *to, size_t width, bool last, vf row) {
-    if (last) {
-        vf_store_some(to, row, width);
-    } else {
-        vf_store(to, row);
-    }
-}
+/* ---- Packing ---- */
 
 void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth) {
     for (size_t k = 0; k < depth; k++, x += stride, panel += width) {
-        for (size_t c = 0; c < width; c += LANES) {
-            put_row(panel + c, width - c, k + 1 == depth, c < columns ? vf_load_some(x + c, columns - c) : (vf){0});
+        size_t c = 0;
+        for (; c + LANES <= columns; c += LANES) {
+            vf_store(panel + c, vf_load(x + c));
+        }
+        for (; c + 4 <= columns; c += 4) {
+            memcpy(panel + c, x + c, 4 * sizeof *x);
+        }
+        for (; c < width; c++) {
+            panel[c] = c < columns ? x[c] : 0;
         }
     }
 }
@@ -49,7 +47,8 @@ void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride
 
 enum { ROWS_AT_ONCE = 16 };
 
-/* `rows` <= 16 rows at once, by 16 x 16 blocks; zeros for the rows that aren't there, up to `width` <= 16. */
+/* `rows` <= 16 rows at once, by 16 x 16 blocks; zeros for the rows that aren't there, up to `width` <= 16. A panel's rows are written from
+ * the first to the last in whole vectors: what one has beyond the width is overwritten by the next, and cut off in the last. */
 static void pack_block(float *panel, size_t stride, size_t width, const float *const *x, size_t rows, size_t depth) {
     for (size_t k = 0; k < depth; k += LANES) {
         size_t count = size_min(LANES, depth - k);
@@ -63,7 +62,7 @@ static void pack_block(float *panel, size_t stride, size_t width, const float *c
         UNROLLED
         for (size_t i = 0; i < LANES; i++) {
             if (i < count) {
-                put_row(to + i * stride, width, k + i + 1 == depth, v[i]);
+                vf_store_some(to + i * stride, v[i], k + i + 1 == depth ? width : LANES);
             }
         }
     }
@@ -320,13 +319,18 @@ static void pack_b(void *context, size_t panel, int thread) {
     round_panels(s->device, to, TILE_COLUMNS, 1, s->depth);
 }
 
-/* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels as it takes. */
+/* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels, four to each. */
 static void pack_across(const slice *s, size_t row, size_t rows, float *to) {
     const float *from = s->g->a + s->start * s->g->m + row;
-    for (size_t k = 0; k < s->depth; k++, from += s->g->m, to += TILE_ROWS) {
-        for (size_t r = 0; r < rows; r += TILE_ROWS) {
-            size_t count = size_min(TILE_ROWS, rows - r);
-            put_row(to + r * s->depth, TILE_ROWS, k + 1 == s->depth, vf_first(vf_load_some(from + r, rows - r), count));
+    size_t whole = rows / 4 * 4, behind = round_up(rows, TILE_ROWS);
+    for (size_t k = 0; k < s->depth; k++, from += s->g->m) {
+        size_t r = 0;
+        for (; r < whole; r += 4) {
+            memcpy(to + r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS, from + r,
+                   4 * sizeof *from);
+        }
+        for (; r < behind; r++) {
+            to[r / TILE_ROWS * TILE_ROWS * s->depth + k * TILE_ROWS + r % TILE_ROWS] = r < rows ? from[r] : 0;
         }
     }
 }

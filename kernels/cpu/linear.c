@@ -93,7 +93,7 @@ void CPU(linear_backward)(bft_device *device, const bft_linear *op) {
                          .b = op->x,
                          .b_by_depth = true,
                          .c = op->dweight,
-                         .add = true,
+                         .add = !op->dweight_fresh,
                          .packed = packed});
     }
     if (op->dx != NULL) { /* (rows, in) = dy weight */

@@ -179,7 +179,7 @@ template <typename T> void bft_cuda<T>::linear_forward(bft_device *device, const
     }
 }
 
-/* dweight += d^T x. True where the columns' sums of d are in `sums` then: asked for by not NULL, and got where the library can. */
+/* dweight += (or =) d^T x. True where the columns' sums of d are in `sums` then: asked for by not NULL, and got where the library can. */
 template <typename T> static bool add_to_dweight(bft_device *device, const bft_linear *op, const void *d, float *sums) {
     bft_product product = {};
     product.m = op->out;
@@ -191,7 +191,8 @@ template <typename T> static bool add_to_dweight(bft_device *device, const bft_l
     product.a_sums = sums;
     product.factors = dtype_of<T>;
     product.result = BFT_F32;
-    product.transpose_a = product.add = true;
+    product.transpose_a = true;
+    product.add = !op->dweight_fresh;
     if (sums != NULL && !bft_runtime_takes(device->runtime, &product)) {
         product.a_sums = NULL;
     }

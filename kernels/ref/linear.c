@@ -77,7 +77,7 @@ static void input_gradient(const bft_linear *op, const real *dz) {
     }
 }
 
-/* dweight += dz^T x */
+/* dweight += (or =) dz^T x */
 static void weight_gradient(const bft_linear *op, const real *dz) {
     const real *x = op->x;
     real *dweight = op->dweight;
@@ -87,7 +87,7 @@ static void weight_gradient(const bft_linear *op, const real *dz) {
             for (size_t r = 0; r < op->rows; r++) {
                 sum += (double)dz[r * op->out + o] * (double)x[r * op->in + i];
             }
-            dweight[o * op->in + i] += (real)sum;
+            dweight[o * op->in + i] = (real)sum + (op->dweight_fresh ? 0 : dweight[o * op->in + i]);
         }
     }
 }

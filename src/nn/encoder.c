@@ -91,6 +91,7 @@ static bft_linear describe_linear(const walk *w, size_t rows, size_t in, size_t 
         .form = place.form,
         .prepared = place.prepared,
         .dweight = gradient(w, place.weight, frozen),
+        .dweight_fresh = w->gradients.fresh,
         .dbias = gradient(w, place.bias, frozen),
     };
 }

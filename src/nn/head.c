@@ -24,6 +24,7 @@ static bft_linear describe(const bft_session *s, bft_gradients gradients, bft_li
         .y = y,
         .scratch = s->scratch,
         .dweight = wanted ? bft_model_at(model, gradients.dense, place.weight) : NULL,
+        .dweight_fresh = gradients.fresh,
         .dbias = wanted ? bft_model_at(model, gradients.dense, place.bias) : NULL,
     };
 }

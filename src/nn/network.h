@@ -45,6 +45,7 @@ bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_ro
 typedef struct bft_gradients {
     void *dense; /* params.size reals, += */
     void *words; /* (U, C) =, in the order of the batch's words */
+    bool fresh;  /* nothing has been added to the linear layers' weights yet: they are = , whatever they hold */
 } bft_gradients;
 
 /* ---- What a forward pass leaves for the backward ---- */

@@ -224,9 +224,31 @@ bft_status bft_optimizer_prepare(bft_error *err, bft_optimizer *o, const bft_bat
 
 /* ---- A step ---- */
 
-void bft_optimizer_begin(bft_optimizer *o) {
+/* The first micro-batch overwrites the gradients of linear layers' weights, which are most of the block. */
+static bool is_overwritten(const bft_param *param) {
+    return param->decay && param->layer != BFT_LAYER_EMBEDDINGS;
+}
+
+/* Zeros where gradients are added up from the start. Many small fills cost a card more than one of all. */
+static void clear_gradients(bft_optimizer *o) {
     const bft_backend *backend = &o->model->backend;
-    backend->ops->fill_zero(backend->device, o->grad, o->model->params.size * backend->ops->real);
+    const bft_params *params = &o->model->params;
+    size_t from = 0;
+    for (size_t i = 0; i < params->count && !backend->ops->remote; i++) {
+        const bft_param *param = &params->list[i];
+        if (is_overwritten(param)) {
+            backend->ops->fill_zero(backend->device, bft_model_at(o->model, o->grad, from),
+                                    (param->offset - from) * backend->ops->real);
+            from = param->offset + param->count;
+        }
+    }
+    backend->ops->fill_zero(backend->device, bft_model_at(o->model, o->grad, from),
+                            (params->size - from) * backend->ops->real);
+    o->fresh = true;
+}
+
+void bft_optimizer_begin(bft_optimizer *o) {
+    clear_gradients(o);
     for (size_t row = 0; row < o->rows; row++) {
         o->row_of_slot[o->slot[row]] = 0;
     }
@@ -235,10 +257,12 @@ void bft_optimizer_begin(bft_optimizer *o) {
 
 /* The first micro-batch of a step writes its rows where the step's rows are; most steps have no other. */
 bft_gradients bft_optimizer_gradients(const bft_optimizer *o) {
-    return (bft_gradients){o->grad, !o->table ? NULL : o->rows == 0 ? o->row_grad : o->batch_grad};
+    void *words = !o->table ? NULL : o->rows == 0 ? o->row_grad : o->batch_grad;
+    return (bft_gradients){o->grad, words, o->fresh && !o->model->backend.ops->remote};
 }
 
 void bft_optimizer_collect(bft_optimizer *o, const bft_batch *batch) {
+    o->fresh = false;
     if (!o->table) {
         return;
     }

@@ -25,6 +25,7 @@ typedef struct bft_optimizer {
     size_t tensor_count;
     bft_adamw_tensor table_tensor; /* dense_table only: all of it */
     void *grad, *m, *v;            /* (params.size) */
+    bool fresh;                    /* no micro-batch of the step has been collected yet */
     bft_norm_result *norm;         /* device: of the last step's gradient */
 
     size_t slots;        /* capacity of the live rows: distinct words of the training set, or V */

@@ -9,7 +9,7 @@ typedef struct shape {
     const char *title;
     size_t rows, in, out;
     bft_activation activation;
-    bool no_bias, real_y, inference, dx_add, no_dx, no_dweight, no_dbias;
+    bool no_bias, real_y, inference, dx_add, no_dx, no_dweight, no_dbias, fresh;
 } shape;
 
 static const shape shapes[] = {
@@ -37,6 +37,8 @@ static const shape shapes[] = {
     {"513 x 65 to 63", 513, 65, 63, .activation = BFT_IDENTITY},
     {"33 x 312 to 600, gelu, inference", 33, 312, 600, .activation = BFT_GELU, .inference = true},
     {"33 x 26 to 17, inference", 33, 26, 17, .activation = BFT_IDENTITY, .inference = true},
+    {"7 x 31 to 33, gelu, dweight fresh", 7, 31, 33, .activation = BFT_GELU, .fresh = true},
+    {"513 x 65 to 63, dweight fresh", 513, 65, 63, .activation = BFT_IDENTITY, .fresh = true},
     {"7 x 31 to 33, gelu, frozen", 7, 31, 33, .activation = BFT_GELU, .no_dweight = true, .no_dbias = true},
     {"7 x 31 to 33, tanh, dx not wanted", 7, 31, 33, .activation = BFT_TANH, .no_dx = true},
     {"7 x 31 to 33, only dbias wanted", 7, 31, 33, .activation = BFT_IDENTITY, .no_dx = true, .no_dweight = true},
@@ -67,7 +69,7 @@ static void prepare(problem *p) {
         flows(add_gradient(p, DX, "dx", rows * s->in, X, s->dx_add ? ADDED : OUTPUT), rows);
     }
     if (!s->no_dweight) {
-        add_gradient(p, DWEIGHT, "dweight", s->out * s->in, WEIGHT, ADDED);
+        add_gradient(p, DWEIGHT, "dweight", s->out * s->in, WEIGHT, s->fresh ? OUTPUT : ADDED);
     }
     if (!s->no_dbias) {
         add_gradient(p, DBIAS, "dbias", s->out, BIAS, ADDED);
@@ -92,6 +94,7 @@ static bft_linear describe(const run *r) {
         .dx = r->memory[DX],
         .dx_add = s->dx_add,
         .dweight = r->memory[DWEIGHT],
+        .dweight_fresh = s->fresh,
         .dbias = r->memory[DBIAS],
     };
 }
