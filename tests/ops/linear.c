@@ -232,7 +232,8 @@ static void bound(problem *p) {
     }
     for (size_t i = 0; i < dweight->count; i++) {
         size_t o = i / s->in;
-        dweight->error[i] = product_error(dz + o, error + o, s->out, x + i % s->in, s->in, s->rows, dweight->start[i]);
+        dweight->error[i] =
+            product_error(dz + o, error + o, s->out, x + i % s->in, s->in, s->rows, start_of(dweight, i));
     }
     for (size_t o = 0; o < dbias->count; o++) {
         dbias->error[o] = product_error(dz + o, error + o, s->out, NULL, 0, s->rows, dbias->start[o]);
