@@ -4,6 +4,8 @@
  * packs its block of A, which stays in its L2, and takes B panel by panel through L1. */
 #include "kernels/cpu/gemm.h"
 
+#include "kernels/cpu/gelu.h"
+
 #include <math.h>
 
 enum { DEPTH = 384, ROWS = 48, STRIP_SIZE = ROWS * TILE_COLUMNS, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
@@ -157,33 +159,32 @@ void CPU(gemm_tile_narrow)(size_t columns, size_t depth, const float *a, const f
 /* ---- The epilogue: a strip of tiles, (rows, TILE_COLUMNS), goes to C. It comes after the whole strip, since the chain of a GELU
  * is long, and many of them side by side fill it. ---- */
 
-/* GELU is x (1 - Q(x)) for x >= 0 and x Q(-x) below: max(x, 0) - |x| Q(|x|). */
-static vf gelu(vf x, vf *slope) {
-    const vf zero = {0};
-    vf bell, tail = vf_normal_tail(vf_abs(x), &bell);
-    *slope = vf_select(x < zero, tail, 1.0f - tail) + x * bell * 0.398942280f;
-    return vf_max(x, zero) - vf_abs(x) * tail;
-}
-
-/* x -> f(x), and f'(x) into slope; `count` is whole vectors. */
+/* x -> f(x), and f'(x) into slope where that is wanted; `count` is whole vectors. */
 static void activate(bft_activation activation, size_t count, float *x, float *slope) {
-    vf rise = vf_set(1);
+    vf rise;
     switch (activation) {
     case BFT_GELU:
-        for (size_t i = 0; i < count; i += LANES) {
-            vf_store(x + i, gelu(vf_load(x + i), &rise));
+        for (size_t i = 0; i < count && slope == NULL; i += LANES) {
+            vf_store(x + i, vf_gelu(vf_load(x + i)));
+        }
+        for (size_t i = 0; i < count && slope != NULL; i += LANES) {
+            vf_store(x + i, vf_gelu_with_slope(vf_load(x + i), &rise));
             vf_store(slope + i, rise);
         }
         break;
     case BFT_TANH:
         for (size_t i = 0; i < count; i++) {
             x[i] = tanhf(x[i]);
-            slope[i] = 1 - x[i] * x[i];
+            if (slope != NULL) {
+                slope[i] = 1 - x[i] * x[i];
+            }
         }
         break;
     case BFT_RELU:
         for (size_t i = 0; i < count; i++) {
-            slope[i] = x[i] > 0 ? 1 : 0;
+            if (slope != NULL) {
+                slope[i] = x[i] > 0 ? 1 : 0;
+            }
             x[i] = x[i] < 0 ? 0 : x[i];
         }
         break;
@@ -258,7 +259,7 @@ static void finish_strip(const gemm *g, const place *at, float *strip) {
     }
     place all = {.rows = at->rows, .columns = at->columns};
     _Alignas(64) float slope[STRIP_SIZE];
-    activate(g->activation, at->rows * TILE_COLUMNS, strip, slope);
+    activate(g->activation, at->rows * TILE_COLUMNS, strip, g->slope != NULL ? slope : NULL);
     finish_plain(&all, NULL, strip, c, g->n);
     if (g->slope != NULL) {
         finish_plain(&all, NULL, slope, g->slope + at->row * g->n + at->column, g->n);

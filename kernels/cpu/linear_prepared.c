@@ -2,6 +2,7 @@
  *
  * x is worked off in blocks of ROWS rows, panel by panel. A panel goes through L1, and what is made of its sums (steps, bias,
  * activation) is made when the block's rows are through, since the chain of a GELU is long, and many of them side by side fill it. */
+#include "kernels/cpu/gelu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/prepared.h"
 
@@ -157,57 +158,76 @@ static void round_rows(void *context, size_t unit, int thread) {
     }
 }
 
-/* GELU is max(x, 0) - |x| Q(|x|). */
-static void activate(bft_activation activation, size_t count, float *x) {
-    for (size_t i = 0; i < count && activation == BFT_GELU; i += LANES) {
-        vf z = vf_load(x + i), bell, tail = vf_normal_tail(vf_abs(z), &bell);
-        vf_store(x + i, vf_max(z, (vf){0}) - vf_abs(z) * tail);
-    }
-    for (size_t i = 0; i < count && activation == BFT_RELU; i++) {
-        x[i] = x[i] < 0 ? 0 : x[i];
-    }
-    for (size_t i = 0; i < count && activation == BFT_TANH; i++) {
+/* tanh comes behind pooled rows alone. */
+static void activate_tanh(size_t count, float *x) {
+    for (size_t i = 0; i < count; i++) {
         x[i] = tanhf(x[i]);
     }
 }
 
-/* Exact sums to numbers; `steps` are those of the panel's columns. */
-static void apply_steps(const product *p, size_t row, size_t rows, const float *steps, float *strip) {
-    for (size_t r = 0; r < rows; r++) {
-        int8_row rounded = p->rows[row + r];
-        for (size_t c = 0; c < PANEL_COLUMNS; c += LANES, strip += LANES) {
-            vi sum;
-            memcpy(&sum, strip, sizeof sum);
+VECTOR_INLINE vf activate(bft_activation activation, vf x) {
+    return activation == BFT_GELU ? vf_gelu(x) : activation == BFT_RELU ? vf_select(x < 0.0f, (vf){0}, x) : x;
+}
+
+/* What a panel's columns, a vector of them, have in common. */
+typedef struct column {
+    vf bias, step;
+    vi sum;
+} column;
+
+VECTOR_INLINE column column_at(const product *p, size_t at) {
+    const bft_linear *op = p->op;
+    column c = {0};
+    if (op->bias != NULL) {
+        c.bias = vf_load_some((const float *)op->bias + at, op->out - at);
+    }
+    if (op->form == BFT_FORM_INT8) {
+        c.step = vf_load(p->steps + at);
+        memcpy(&c.sum, p->steps + p->layout.columns + at, sizeof c.sum);
+    }
+    return c;
+}
+
+/* Exact sums of integers to numbers. */
+VECTOR_INLINE vf apply_steps(vf bits, const column *c, int8_row row) {
+    vi sum = (vi)bits;
 #ifdef BFT_INT8_BYTES
-            vi column_sum;
-            memcpy(&column_sum, steps + p->layout.columns + c, sizeof column_sum);
-            sum -= rounded.zero * column_sum;
+    sum -= row.zero * c->sum;
 #endif
-            vf_store(strip, __builtin_convertvector(sum, vf) * (rounded.step * vf_load(steps + c)));
+    return __builtin_convertvector(sum, vf) * (row.step * c->step);
+}
+
+/* A strip of sums, (rows, PANEL_COLUMNS), to y: steps, bias and activation in one go. Inlined for each form and activation. */
+VECTOR_INLINE void finish_as(bool int8, bft_activation activation, const product *p, size_t row, size_t rows,
+                             size_t panel, const float *strip) {
+    size_t out = p->op->out, first = panel * PANEL_COLUMNS;
+    for (size_t at = first; at < size_min(first + PANEL_COLUMNS, out); at += LANES) {
+        column c = column_at(p, at);
+        const float *from = strip + (at - first);
+        float *to = (float *)p->op->y + row * out + at;
+        for (size_t r = 0; r < rows; r++, from += PANEL_COLUMNS, to += out) {
+            vf x = int8 ? apply_steps(vf_load(from), &c, p->rows[row + r]) : vf_load(from);
+            vf_store_some(to, activate(activation, p->op->bias != NULL ? x + c.bias : x), out - at);
         }
     }
 }
 
 static void finish_strip(const product *p, size_t row, size_t rows, size_t panel, float *strip) {
     const bft_linear *op = p->op;
-    size_t column = panel * PANEL_COLUMNS, count = size_min(PANEL_COLUMNS, op->out - column);
-    const float *bias = op->bias == NULL ? NULL : (const float *)op->bias + column;
-    if (op->form == BFT_FORM_INT8) {
-        apply_steps(p, row, rows, p->steps + column, strip);
+    bool int8 = op->form == BFT_FORM_INT8;
+    if (op->activation == BFT_GELU) {
+        int8 ? finish_as(true, BFT_GELU, p, row, rows, panel, strip)
+             : finish_as(false, BFT_GELU, p, row, rows, panel, strip);
+    } else if (op->activation == BFT_RELU) {
+        int8 ? finish_as(true, BFT_RELU, p, row, rows, panel, strip)
+             : finish_as(false, BFT_RELU, p, row, rows, panel, strip);
+    } else {
+        int8 ? finish_as(true, BFT_IDENTITY, p, row, rows, panel, strip)
+             : finish_as(false, BFT_IDENTITY, p, row, rows, panel, strip);
     }
-    for (size_t c = 0; bias != NULL && c < count; c += LANES) {
-        vf more = vf_load_some(bias + c, count - c);
-        for (size_t r = 0; r < rows; r++) {
-            float *x = strip + r * PANEL_COLUMNS + c;
-            vf_store(x, vf_load(x) + more);
-        }
-    }
-    activate(op->activation, rows * PANEL_COLUMNS, strip);
-    for (size_t r = 0; r < rows; r++) {
-        float *y = (float *)op->y + (row + r) * op->out + column;
-        for (size_t c = 0; c < count; c += LANES) {
-            vf_store_some(y + c, vf_load(strip + r * PANEL_COLUMNS + c), count - c);
-        }
+    size_t first = panel * PANEL_COLUMNS;
+    for (size_t r = 0; r < rows && op->activation == BFT_TANH; r++) {
+        activate_tanh(size_min(PANEL_COLUMNS, op->out - first), (float *)op->y + (row + r) * op->out + first);
     }
 }
 
