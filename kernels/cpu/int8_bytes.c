@@ -40,21 +40,61 @@ size_t CPU(int8_row_bytes)(size_t in) {
     return round_up(in, 64) + 64; /* the 64 keep rows of powers of two out of one cache set */
 }
 
+/* NaN may get lost in these. */
+VECTOR_INLINE vf least_of(vf a, vf b) {
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#else
+    return vf_min(a, b);
+#endif
+}
+
+VECTOR_INLINE vf most_of(vf a, vf b) {
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    return vf_max(a, b);
+#endif
+}
+
 /* The least and the largest of x and 0. False where one of x isn't finite: nothing that is made of it may be. */
 static bool find_range(const float *x, size_t in, float *least, float *largest) {
-    vf low = {0}, high = {0}, hold = {0};
-    for (size_t i = 0; i < in; i += LANES) {
+    enum { CHAINS = 4 }; /* of which each waits for itself only */
+    vf low[CHAINS] = {0}, high[CHAINS] = {0}, hold[CHAINS] = {0};
+    size_t i = 0;
+    for (; i + CHAINS * LANES <= in; i += CHAINS * LANES) {
+        UNROLLED
+        for (int c = 0; c < CHAINS; c++) {
+            vf v = vf_load(x + i + c * LANES);
+            low[c] = least_of(low[c], v);
+            high[c] = most_of(high[c], v);
+            hold[c] += v - v; /* NaN, and stays so */
+        }
+    }
+    for (; i < in; i += LANES) {
         vf v = vf_load_some(x + i, in - i);
-        low = vf_min(low, v);
-        high = vf_max(high, v);
-        hold += v - v; /* NaN, and stays so */
+        low[0] = least_of(low[0], v);
+        high[0] = most_of(high[0], v);
+        hold[0] += v - v;
     }
-    *least = *largest = 0;
-    for (int i = 0; i < LANES; i++) {
-        *least = fminf(*least, low[i]);
-        *largest = fmaxf(*largest, high[i]);
+    float lowest[LANES], highest[LANES];
+    vf_store(lowest, least_of(least_of(low[0], low[1]), least_of(low[2], low[3])));
+    vf_store(highest, most_of(most_of(high[0], high[1]), most_of(high[2], high[3])));
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int lane = 0; lane < half; lane++) {
+            lowest[lane] = lowest[lane + half] < lowest[lane] ? lowest[lane + half] : lowest[lane];
+            highest[lane] = highest[lane + half] > highest[lane] ? highest[lane + half] : highest[lane];
+        }
     }
-    return vf_sum(hold) == 0;
+    *least = lowest[0];
+    *largest = highest[0];
+    return vf_sum((hold[0] + hold[1]) + (hold[2] + hold[3])) == 0;
+}
+
+/* Integers, some perhaps a little below 0 or above 255, to bytes. */
+VECTOR_INLINE quarter_u to_bytes(vi q) {
+    vi positive = q & ~(q >> 31), least = positive > 255;
+    return __builtin_convertvector((positive & ~least) | (least & 255), quarter_u);
 }
 
 int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
@@ -63,10 +103,10 @@ int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
     bool finite = find_range(x, in, &least, &largest);
     float range = largest - least, scale = finite && range > 1e-30f ? 255 / range : 0;
     float zero = rintf(-least * scale);
+    int32_t base = (int32_t)zero - 0x4B400000; /* what the bits of 1.5 * 2^23 are, behind which the integer stands */
     for (size_t i = 0; i < in; i += LANES) {
-        vf rounded = vf_load_some(x + i, in - i) * scale + 0x1.8p23f; /* the integer stands in the low bits */
-        vf moved = vf_min(vf_max(rounded - 0x1.8p23f + zero, (vf){0}), vf_set(255));
-        quarter_u bytes = __builtin_convertvector(__builtin_convertvector(moved, vi), quarter_u);
+        vf rounded = vf_load_some(x + i, in - i) * scale + 0x1.8p23f;
+        quarter_u bytes = to_bytes((vi)rounded + base);
         memcpy(q + i, &bytes, sizeof bytes);
     }
     return (int8_row){.step = finite ? range / 255 : NAN, .zero = (int32_t)zero};
