@@ -16,21 +16,38 @@ size_t CPU(norm_partial_bytes)(size_t rows, size_t channels) {
     return blocks_of(rows, ROW_BLOCK) * 2 * channels * sizeof(float);
 }
 
+enum { CHAINS = 4 }; /* of a sum, side by side: each waits for itself only */
+
 static float mean_of(size_t channels, const float *x) {
-    vf sum = {0};
-    for (size_t c = 0; c < channels; c += LANES) {
-        sum += vf_load_some(x + c, channels - c);
+    vf sum[CHAINS] = {0};
+    size_t c = 0;
+    for (; c + CHAINS * LANES <= channels; c += CHAINS * LANES) {
+        UNROLLED
+        for (int i = 0; i < CHAINS; i++) {
+            sum[i] += vf_load(x + c + i * LANES);
+        }
     }
-    return vf_sum(sum) / (float)channels;
+    for (; c < channels; c += LANES) {
+        sum[0] += vf_load_some(x + c, channels - c);
+    }
+    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)channels;
 }
 
 static float variance_of(size_t channels, const float *x, float mean) {
-    vf sum = {0};
-    for (size_t c = 0; c < channels; c += LANES) {
-        vf off = vf_first(vf_load_some(x + c, channels - c) - mean, channels - c);
-        sum += off * off;
+    vf sum[CHAINS] = {0};
+    size_t c = 0;
+    for (; c + CHAINS * LANES <= channels; c += CHAINS * LANES) {
+        UNROLLED
+        for (int i = 0; i < CHAINS; i++) {
+            vf off = vf_load(x + c + i * LANES) - mean;
+            sum[i] += off * off;
+        }
     }
-    return vf_sum(sum) / (float)channels;
+    for (; c < channels; c += LANES) {
+        vf off = vf_first(vf_load_some(x + c, channels - c) - mean, channels - c);
+        sum[0] += off * off;
+    }
+    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)channels;
 }
 
 void CPU(norm_row)(size_t row, size_t channels, float eps, const float *gamma, const float *beta, const float *x,
