@@ -112,6 +112,8 @@ typedef enum bft_activation {
  *   bf16  w rounded to bfloat16 */
 typedef enum bft_form { BFT_FORM_PLAIN, BFT_FORM_FP32, BFT_FORM_BF16, BFT_FORM_INT8 } bft_form;
 
+enum { BFT_MOST_PARTS = 3 };
+
 typedef struct bft_linear {
     size_t rows, in, out;
     bft_activation activation;
@@ -129,7 +131,7 @@ typedef struct bft_linear {
     bool dweight_fresh;    /* dweight is = : nothing has been added to it yet, whatever it holds */
     /* instead of `weight`, for inference: `saved` is NULL, and there is no backward */
     bft_form form;        /* not BFT_FORM_PLAIN: that of `prepared` */
-    const void *prepared; /* what `prepare` wrote */
+    void *prepared;       /* what `prepare` wrote, and may have left for later */
 } bft_linear;
 
 /* ---- attention, all tensors values: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
@@ -340,10 +342,11 @@ struct bft_ops {
     void (*linear_backward)(bft_device *device, const bft_linear *op);
     /* The bytes of a weight (out, in) in a form, a multiple of 64; 0: the backend doesn't know the form. Those that know
      * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`.
-     * The weight's rows are given in `parts`, of out / parts each. False: it holds a value that isn't finite. */
+     * The weight's rows are given in `parts`, at most BFT_MOST_PARTS, of out / parts rows each. `lasting`: they stay as long as `prepared` is
+     * used, and may be read until there is more to do with the weight than one product. False: it holds a value that isn't finite. */
     size_t (*prepared_bytes)(bft_form form, size_t out, size_t in);
     bool (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                    void *prepared);
+                    bool lasting, void *prepared);
 
     void (*attention_memory)(const bft_attention *op, bft_memory *out);
     void (*attention_forward)(bft_device *device, const bft_attention *op);

@@ -166,9 +166,9 @@ static void linear_backward(bft_device *d, const bft_linear *op) {
 }
 
 static bool prepare(bft_device *d, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                    void *prepared) {
+                    bool lasting, void *prepared) {
     double start = now();
-    bool finite = d->inner->prepare(d->device, form, out, in, parts, weight, prepared);
+    bool finite = d->inner->prepare(d->device, form, out, in, parts, weight, lasting, prepared);
     add(d, start,
         (bft_profile_row){.op = "prepare",
                           .pass = "",

@@ -306,13 +306,24 @@ void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, 
     }
 }
 
+static void pack_parts(const gemm *g, size_t column, size_t count, size_t start, size_t depth, float *to) {
+    const float *at[TILE_COLUMNS] = {0};
+    for (size_t r = 0; r < count; r++) {
+        size_t row = column + r;
+        at[r] = g->parts[row / g->part_rows] + row % g->part_rows * g->k + start;
+    }
+    pack_pointed(to, TILE_COLUMNS, at, count, depth);
+}
+
 static void pack_b(void *context, size_t panel, int thread) {
     (void)thread;
     const slice *s = context;
     const gemm *g = s->g;
     size_t column = panel * TILE_COLUMNS, count = size_min(TILE_COLUMNS, g->n - column);
     float *to = g->packed + column * s->depth;
-    if (g->b_by_depth) {
+    if (g->parts != NULL) {
+        pack_parts(g, column, count, s->start, s->depth, to);
+    } else if (g->b_by_depth) {
         CPU(pack_columns)(to, TILE_COLUMNS, g->b + s->start * g->n + column, g->n, count, s->depth);
     } else {
         CPU(pack_rows)(to, TILE_COLUMNS, g->b + column * g->k + s->start, g->k, count, s->depth);

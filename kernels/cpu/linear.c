@@ -16,7 +16,11 @@ void CPU(linear_memory)(const bft_linear *op, bft_memory *out) {
 }
 
 void CPU(linear_forward)(bft_device *device, const bft_linear *op) {
-    if (op->form != BFT_FORM_PLAIN && op->form != BFT_FORM_FP32) {
+    if (op->form == BFT_FORM_FP32) {
+        CPU(linear_fp32)(device, op);
+        return;
+    }
+    if (op->form != BFT_FORM_PLAIN) {
         CPU(linear_prepared)(device, op);
         return;
     }
@@ -30,8 +34,7 @@ void CPU(linear_forward)(bft_device *device, const bft_linear *op) {
                      .bias = op->bias,
                      .activation = op->activation,
                      .slope = op->saved,
-                     .packed = op->scratch,
-                     .panels = op->form == BFT_FORM_FP32 ? op->prepared : NULL});
+                     .packed = op->scratch});
 }
 
 /* ---- Backward ---- */

@@ -9,9 +9,22 @@
 #include "kernels/quantize.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 enum { ROWS = 48, ROUNDED_ROWS = 16, UNITS_WANTED = 32, PANELS_LEAST = 4 };
 _Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
+
+/* fp32: the panels of gemm_pack stand behind this. Fresh memory for them can take longer to come than a product or two, so weights that
+ * last are multiplied once as they lie, and packed when they are asked for again. */
+typedef struct fp32_weight {
+    const float *parts[BFT_MOST_PARTS];
+    size_t part_rows;
+    bool used, packed;
+} fp32_weight;
+
+static float *panels_of(fp32_weight *w) {
+    return (float *)((char *)w + round_up(sizeof *w, 64));
+}
 
 /* The bytes of int8 and bf16: all panels, and for int8 behind them each column's step and the sum of its integers. */
 typedef struct layout {
@@ -32,7 +45,7 @@ size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
         return 0;
     }
     if (form == BFT_FORM_FP32) {
-        return round_up(CPU(gemm_packed_bytes)(out, in), 64);
+        return round_up(sizeof(fp32_weight), 64) + round_up(CPU(gemm_packed_bytes)(out, in), 64);
     }
     return l.panels_bytes + (form == BFT_FORM_INT8 ? round_up(2 * l.columns * sizeof(float), 64) : 0);
 }
@@ -40,7 +53,7 @@ size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
 /* ---- Preparing, a panel a unit ---- */
 
 typedef struct preparing {
-    const bft_device *device;
+    bft_device *device;
     bft_form form;
     size_t out, in, part_rows;
     const void *const *parts;
@@ -101,27 +114,60 @@ static void prepare_panel(void *context, size_t unit, int thread) {
     }
 }
 
-/* fp32 has the product's own panels. */
-static void pack_panel(void *context, size_t unit, int thread) {
+static void check_panel(void *context, size_t unit, int thread) {
     (void)thread;
     preparing *p = context;
+    for (size_t row = unit * TILE_COLUMNS; row < size_min((unit + 1) * TILE_COLUMNS, p->out); row++) {
+        if (!is_finite(row_of(p, row), p->in)) {
+            __atomic_store_n(&p->finite, false, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static void pack_panel(void *context, size_t unit, int thread) {
+    (void)thread;
+    const preparing *p = context;
     const float *rows[TILE_COLUMNS];
     size_t count = size_min(TILE_COLUMNS, p->out - unit * TILE_COLUMNS);
     for (size_t r = 0; r < count; r++) {
         rows[r] = row_of(p, unit * TILE_COLUMNS + r);
-        if (!is_finite(rows[r], p->in)) {
-            __atomic_store_n(&p->finite, false, __ATOMIC_RELAXED);
-        }
     }
-    CPU(gemm_pack)(p->device, p->out, p->in, unit, rows, count, (float *)p->prepared);
+    CPU(gemm_pack)(p->device, p->out, p->in, unit, rows, count, panels_of((fp32_weight *)p->prepared));
+}
+
+/* Whether memory comes in huge pages, which take long to come where one word is written and are what panels want. Only advice. */
+static void advise(const preparing *p, int advice) {
+    enum { PAGE = 4096 };
+    uintptr_t from = (uintptr_t)p->prepared / PAGE * PAGE;
+    uintptr_t end = (uintptr_t)p->prepared + CPU(prepared_bytes)(BFT_FORM_FP32, p->out, p->in);
+    (void)madvise((void *)from, end - from, advice);
+}
+
+static void pack_fp32(const preparing *p) {
+    advise(p, MADV_HUGEPAGE);
+    bft_pool_run(p->device->pool, blocks_of(p->out, TILE_COLUMNS), pack_panel, (void *)p);
+    ((fp32_weight *)p->prepared)->packed = true;
+}
+
+static bool prepare_fp32(preparing *p, size_t parts, bool lasting) {
+    fp32_weight *weight = (fp32_weight *)p->prepared;
+    if (lasting) {
+        advise(p, MADV_NOHUGEPAGE);
+    }
+    *weight = (fp32_weight){.part_rows = p->part_rows};
+    memcpy(weight->parts, p->parts, parts * sizeof *weight->parts);
+    bft_pool_run(p->device->pool, blocks_of(p->out, TILE_COLUMNS), check_panel, p);
+    if (!lasting) {
+        pack_fp32(p);
+    }
+    return p->finite;
 }
 
 bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                  void *prepared) {
+                  bool lasting, void *prepared) {
     preparing p = {device, form, out, in, out / parts, weight, prepared, layout_of(form, out, in), true};
     if (form == BFT_FORM_FP32) {
-        bft_pool_run(device->pool, blocks_of(out, TILE_COLUMNS), pack_panel, &p);
-        return p.finite;
+        return prepare_fp32(&p, parts, lasting);
     }
     size_t written = p.layout.panels * p.layout.panel_bytes;
     if (form == BFT_FORM_INT8) {
@@ -132,7 +178,38 @@ bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size
     return p.finite;
 }
 
-/* ---- Multiplying ---- */
+/* ---- Multiplying: fp32 by the product of plain weights ---- */
+
+void CPU(linear_fp32)(bft_device *device, const bft_linear *op) {
+    fp32_weight *weight = op->prepared;
+    if (weight->used && !weight->packed) {
+        preparing p = {.device = device,
+                       .out = op->out,
+                       .in = op->in,
+                       .part_rows = weight->part_rows,
+                       .parts = (const void *const *)weight->parts,
+                       .prepared = op->prepared};
+        pack_fp32(&p);
+    }
+    weight->used = true;
+    gemm product = {.m = op->rows,
+                    .n = op->out,
+                    .k = op->in,
+                    .a = op->x,
+                    .c = op->y,
+                    .bias = op->bias,
+                    .activation = op->activation,
+                    .packed = op->scratch};
+    if (weight->packed) {
+        product.panels = panels_of(weight);
+    } else {
+        product.parts = weight->parts;
+        product.part_rows = weight->part_rows;
+    }
+    CPU(gemm_run)(device, &product);
+}
+
+/* ---- Multiplying: int8 and bf16 ---- */
 
 /* Scratch: x rounded, and what its rows were rounded by. */
 size_t CPU(linear_prepared_scratch)(const bft_linear *op) {

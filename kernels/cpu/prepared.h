@@ -11,6 +11,7 @@
 
 size_t CPU(linear_prepared_scratch)(const bft_linear *op);
 void CPU(linear_prepared)(bft_device *device, const bft_linear *op);
+void CPU(linear_fp32)(bft_device *device, const bft_linear *op);
 
 /* ---- Tiles ---- */
 

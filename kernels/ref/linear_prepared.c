@@ -26,8 +26,8 @@ static void quantize_row(size_t in, const real *weight, int8_t *to, float *step)
 }
 
 bool REF(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                  void *prepared) {
-    (void)device;
+                  bool lasting, void *prepared) {
+    (void)device, (void)lasting;
     bool finite = true;
     for (size_t o = 0; o < out; o++) {
         const real *row = (const real *)weight[o / (out / parts)] + o % (out / parts) * in;

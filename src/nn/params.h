@@ -29,7 +29,7 @@ typedef struct bft_norm_place {
 typedef struct bft_linear_place {
     size_t weight, bias; /* (out, in), (out) */
     bft_form form;
-    const void *prepared; /* the weight, where its form isn't plain (nn/prepared.h) */
+    void *prepared; /* the weight, where its form isn't plain (nn/prepared.h) */
 } bft_linear_place;
 
 typedef struct bft_layer_places {

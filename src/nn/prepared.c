@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, MOST_PARTS = 3, ROWS_LOOKED_AT = 64, VERSION = 2, NAME_ROOM = 32 };
+enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, ROWS_LOOKED_AT = 64, VERSION = 2, NAME_ROOM = 32 };
 enum { SMALL = 16 << 20 }; /* bytes: fewer are prepared faster than a cache is worth */
 
 /* Above this share of squared error a matrix stays in bfloat16. One with normal values has 5e-5. all-MiniLM-L6-v2's worst,
@@ -26,7 +26,7 @@ typedef struct matrix {
     bft_linear_place *place;
     const bft_norm_place *norm; /* of the LayerNorm that it reads from; NULL: it reads from something else */
     bft_form form;
-    const void *data;
+    void *data;
 } matrix;
 
 typedef struct work {
@@ -127,13 +127,14 @@ static const bft_tensor *tensor_of(const work *w, const matrix *m, size_t part) 
     return w->tensors[m->first + part - w->model->params.list];
 }
 
-/* A part of a matrix where it lies in the file, or made to reals behind the parts before. */
-static bft_status find_part(bft_error *err, work *w, const matrix *m, size_t part, const void **out) {
+/* A part of a matrix where it lies in the file, or made to reals behind the parts before: that doesn't last. */
+static bft_status find_part(bft_error *err, work *w, const matrix *m, size_t part, const void **out, bool *lasting) {
     const bft_tensor *tensor = tensor_of(w, m, part);
     if (tensor->dtype == BFT_F32 && w->ops->real == sizeof(float) && (uintptr_t)tensor->data % sizeof(float) == 0) {
         *out = tensor->data;
         return BFT_OK;
     }
+    *lasting = false;
     bft_device *device = w->model->backend.device;
     if (w->reals == NULL) {
         BFT_TRY(w->ops->alloc(err, device, w->largest * w->ops->real, &w->reals));
@@ -161,12 +162,13 @@ static bft_status name_value(bft_error *err, const work *w, const matrix *m) {
 }
 
 static bft_status prepare_matrix(bft_error *err, work *w, matrix *m, void *to) {
-    const void *parts[MOST_PARTS];
+    const void *parts[BFT_MOST_PARTS];
+    bool lasting = m->form == BFT_FORM_FP32;
     for (size_t part = 0; part < m->parts; part++) {
-        BFT_TRY(find_part(err, w, m, part, &parts[part]));
+        BFT_TRY(find_part(err, w, m, part, &parts[part], &lasting));
     }
-    bool finite = w->ops->prepare(w->model->backend.device, m->form, m->out, m->in, m->parts, parts, to);
-    for (size_t part = 0; part < m->parts; part++) {
+    bool finite = w->ops->prepare(w->model->backend.device, m->form, m->out, m->in, m->parts, parts, lasting, to);
+    for (size_t part = 0; part < m->parts && !lasting; part++) {
         const bft_tensor *tensor = tensor_of(w, m, part);
         bft_tensor_release(tensor, 0, tensor->count);
     }
@@ -267,7 +269,7 @@ static bool use_cache(work *w, const bft_cache *cache) {
     for (size_t i = 0; i < w->count && fits; i++) {
         size_t bytes = bytes_of(w, &w->matrices[i]);
         fits = bytes > 0 && bytes <= cache->size - at;
-        w->matrices[i].data = cache->data + at;
+        w->matrices[i].data = (void *)(cache->data + at); /* int8 and bf16 are only read */
         at += bytes;
     }
     free(head);
