@@ -18,12 +18,23 @@ void CPU(linear_fp32)(bft_device *device, const bft_linear *op);
 /* Rows of a tile: with two vectors of sums each, two of a panel, one of a row and one product they fill 16 or 32 registers. */
 enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = LANES == 16 ? 12 : 6 };
 
-/* multiply(ROWS, ...), compiled for so many of `rows` rows as a tile takes at once; gives their number. */
+/* How many of `rows` rows the next tile takes, one of those that MULTIPLY_ROWS compiles. What is left for two tiles goes in halves: a panel
+ * is read once more for each tile. */
+static inline size_t tile_rows(size_t rows) {
+    size_t half = round_up(blocks_of(rows, 2), 2);
+    size_t most = rows > PANEL_ROWS && rows < 2 * PANEL_ROWS ? half : rows;
+    return most >= PANEL_ROWS ? PANEL_ROWS : most >= 2 ? most / 2 * 2 : 1;
+}
+
+/* multiply(ROWS, ...), compiled for each number of rows that tile_rows gives; gives that number. */
 #define MULTIPLY_ROWS(rows, ...)                                                                                       \
-    ((rows) >= PANEL_ROWS ? (multiply(PANEL_ROWS, __VA_ARGS__), (size_t)PANEL_ROWS)                                    \
-     : (rows) >= 4        ? (multiply(4, __VA_ARGS__), (size_t)4)                                                      \
-     : (rows) >= 2        ? (multiply(2, __VA_ARGS__), (size_t)2)                                                      \
-                          : (multiply(1, __VA_ARGS__), (size_t)1))
+    (tile_rows(rows) == 12   ? (multiply(12 < PANEL_ROWS ? 12 : PANEL_ROWS, __VA_ARGS__), (size_t)PANEL_ROWS)          \
+     : tile_rows(rows) == 10 ? (multiply(10 < PANEL_ROWS ? 10 : PANEL_ROWS, __VA_ARGS__), (size_t)10)                  \
+     : tile_rows(rows) == 8  ? (multiply(8 < PANEL_ROWS ? 8 : PANEL_ROWS, __VA_ARGS__), (size_t)8)                     \
+     : tile_rows(rows) == 6  ? (multiply(6, __VA_ARGS__), (size_t)6)                                                   \
+     : tile_rows(rows) == 4  ? (multiply(4, __VA_ARGS__), (size_t)4)                                                   \
+     : tile_rows(rows) == 2  ? (multiply(2, __VA_ARGS__), (size_t)2)                                                   \
+                             : (multiply(1, __VA_ARGS__), (size_t)1))
 
 /* ---- int8: weights are rounded to 8 bits, x on the fly, sums are exact ---- */
 
