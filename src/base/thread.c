@@ -19,7 +19,7 @@ enum { MAX_THREADS = 256, CACHE_LINE = 64 };
 /* Nanoseconds. A spin lasts longer than waking a sleeper takes. Where one takes far longer than it should, or the caller waits long
  * for the last units, the system lets other threads run, and who spins only loses the favour that it does to sleepers: nobody spins
  * for a while then. Units that are long by themselves do the same, and don't need spinning. */
-enum { SPIN = 20000, LONG = 1000000, RESPITE = 300000000 };
+enum { SPIN = 20000, LONG = 1000000, RESPITE = 10000000 };
 
 enum { PAUSES = 32 }; /* in a spin, from one look at the clock to the next */
 
