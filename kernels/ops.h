@@ -125,7 +125,7 @@ typedef struct bft_linear {
     void *saved, *scratch;
     /* backward */
     const void *dy; /* (rows, out) */
-    void *dx;       /* (rows, in) = , or += where dx_add; NULL: not wanted */
+    void *dx;       /* (rows, in) = , or += where dx_add, of the product rounded to a value; NULL: not wanted */
     bool dx_add;
     void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
     bool dweight_fresh;    /* dweight is = : nothing has been added to it yet, whatever it holds */

@@ -1,4 +1,5 @@
-/* main.c: the table of op x shape x backend, walked. Usage: ops [--backend NAME] [--op NAME] [--seed N] [--list] */
+/* main.c: the table of op x shape x backend, walked. Usage: ops [--backend NAME] [--op NAME] [--seed N] [--short] [--list]; --short leaves
+ * the long sequences out. */
 #include "tests/ops/ops_test.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@ enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MAX_BACKENDS = 16 };
 typedef struct options {
     const char *backend, *op;
     uint64_t seed;
-    bool list;
+    bool list, brief;
 } options;
 
 typedef struct tally {
@@ -118,7 +119,7 @@ static bool is_chosen(const options *chosen, const bft_ops *ops) {
 /* Whether to run a subject's shape on a backend: long sequences take the shim long. */
 static bool is_case(const session *all, const subject *s, size_t shape, bft_dtype values, const bft_ops *ops) {
     bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
-    bool spared = is_long && values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0;
+    bool spared = is_long && (all->options.brief || (values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0));
     bool known = s->is_known == NULL || s->is_known(ops, (const char *)s->shapes + shape * s->shape_size);
     bool other = ops->factors == ops->values || s == &linear_subject || s == &linear_prepared_subject; /* else it is the table with longer factors */
     return ops->factors == values && other && is_chosen(&all->options, ops) && known && !spared;
@@ -200,6 +201,8 @@ static bool parse(int count_of, char **words, options *out) {
         bool more = i + 1 < count_of;
         if (strcmp(words[i], "--list") == 0) {
             out->list = true;
+        } else if (strcmp(words[i], "--short") == 0) {
+            out->brief = true;
         } else if (strcmp(words[i], "--backend") == 0 && more) {
             out->backend = words[++i];
         } else if (strcmp(words[i], "--op") == 0 && more) {
@@ -215,6 +218,10 @@ static bool parse(int count_of, char **words, options *out) {
         }
     }
     return true;
+}
+
+static bool has_cases_of_any(const session *all, const subject *s, size_t shape) {
+    return has_cases(all, s, shape, BFT_F32) || has_cases(all, s, shape, BFT_BF16) || has_cases(all, s, shape, BFT_F16);
 }
 
 static bool has_threads(const bft_ops *ops) {
@@ -257,7 +264,7 @@ int main(int count_of, char **words) {
     session all = {.options.seed = 20240229};
     bft_error err;
     if (!parse(count_of, words, &all.options)) {
-        fprintf(stderr, "usage: ops [--backend NAME] [--op NAME] [--seed N] [--list]\n");
+        fprintf(stderr, "usage: ops [--backend NAME] [--op NAME] [--seed N] [--short] [--list]\n");
         return 2;
     }
     must(bft_ops_find(&err, "ref64", &all.ref64), &err);
@@ -269,7 +276,9 @@ int main(int count_of, char **words) {
             continue;
         }
         for (size_t shape = 0; all.options.list && shape < s->shape_count; shape++) {
-            printf("%s, %s\n", s->op, title(s, shape));
+            if (has_cases_of_any(&all, s, shape)) {
+                printf("%s, %s\n", s->op, title(s, shape));
+            }
         }
         if (!all.options.list) {
             run_subject(&all, s);
