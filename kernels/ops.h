@@ -342,8 +342,8 @@ struct bft_ops {
     void (*linear_backward)(bft_device *device, const bft_linear *op);
     /* The bytes of a weight (out, in) in a form, a multiple of 64; 0: the backend doesn't know the form. Those that know
      * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`.
-     * The weight's rows are given in `parts`, at most BFT_MOST_PARTS, of out / parts rows each. `lasting`: they stay as long as `prepared` is
-     * used, and may be read until there is more to do with the weight than one product. False: it holds a value that isn't finite. */
+     * The weight's rows are given in `parts`, at most BFT_MOST_PARTS, of out / parts rows each. `lasting`: they stay as long as
+     * `prepared` is used, and the backend may go on reading them. False: the weight holds a value that isn't finite. */
     size_t (*prepared_bytes)(bft_form form, size_t out, size_t in);
     bool (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
                     bool lasting, void *prepared);

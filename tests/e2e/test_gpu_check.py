@@ -98,11 +98,11 @@ def test_with_a_card_speeds_are_measured(played, tmp_path):
 
 
 def test_a_complaint_of_the_sanitizer_fails_its_step_and_names_the_op(played, tmp_path):
-    played.backends = ["cuda"]
+    played.backends = ["cudasim"]
     played.sanitize("racecheck")
     step = json.loads((tmp_path / "report.json").read_text())["steps"][-1]
-    assert step["result"] == "failed" and step["why"] == "attention, cuda: Error: a hazard"
-    assert {f"{op}, cuda" for op in OPS} <= set(step["seconds"])
+    assert step["result"] == "failed" and step["why"] == "attention, cudasim: Error: a hazard"
+    assert {f"{op}, cudasim" for op in OPS} <= set(step["seconds"])
 
 
 def test_speeds_are_held_against_the_fastest_of_the_peer(played, tmp_path):
