@@ -90,6 +90,26 @@ static void add_depth(const head *h, size_t wide, size_t depth, const float *col
 }
 
 /* Columns of a panel (D, TILE_COLUMNS) out to rows of a tensor. */
+#if BFT_LANES == 16
+static void unpack(const head *h, const float *panel, size_t count, float *to, size_t stride) {
+    for (size_t d = 0; d < h->size; d += LANES) {
+        for (size_t c = 0; c < count; c += LANES) {
+            vf v[LANES];
+            UNROLLED
+            for (size_t i = 0; i < LANES; i++) {
+                v[i] = d + i < h->size ? vf_load(panel + (d + i) * TILE_COLUMNS + c) : (vf){0};
+            }
+            vf16_transpose(v);
+            UNROLLED
+            for (size_t i = 0; i < LANES; i++) {
+                if (c + i < count) {
+                    vf_store_some(to + (c + i) * stride + d, v[i], h->size - d);
+                }
+            }
+        }
+    }
+}
+#else
 static void unpack(const head *h, const float *panel, size_t count, float *to, size_t stride) {
     size_t d = 0;
     for (; d + 4 <= h->size; d += 4) {
@@ -110,13 +130,14 @@ static void unpack(const head *h, const float *panel, size_t count, float *to, s
         }
     }
 }
+#endif
 
 /* ---- Softmax, down the columns; s becomes p. ---- */
 static void softmax(size_t keys, size_t wide, float scale, float *panel) {
     for (float *s = panel; s < panel + wide; s += LANES) {
         vf largest = vf_load(s), sum = {0};
         for (size_t i = 1; i < keys; i++) {
-            largest = vf_max(largest, vf_load(s + i * TILE_COLUMNS));
+            largest = vf_most(largest, vf_load(s + i * TILE_COLUMNS)); /* a NaN shows in its exponential */
         }
         for (size_t i = 0; i < keys; i++) {
             vf e = vf_exp((vf_load(s + i * TILE_COLUMNS) - largest) * scale);

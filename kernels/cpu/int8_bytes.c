@@ -40,23 +40,6 @@ size_t CPU(int8_row_bytes)(size_t in) {
     return round_up(in, 64) + 64; /* the 64 keep rows of powers of two out of one cache set */
 }
 
-/* NaN may get lost in these. */
-VECTOR_INLINE vf least_of(vf a, vf b) {
-#if defined(__AVX512F__) && BFT_LANES == 16
-    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
-#else
-    return vf_min(a, b);
-#endif
-}
-
-VECTOR_INLINE vf most_of(vf a, vf b) {
-#if defined(__AVX512F__) && BFT_LANES == 16
-    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
-#else
-    return vf_max(a, b);
-#endif
-}
-
 /* The least and the largest of x and 0. False where one of x isn't finite: nothing that is made of it may be. */
 static bool find_range(const float *x, size_t in, float *least, float *largest) {
     enum { CHAINS = 4 }; /* of which each waits for itself only */
@@ -66,20 +49,20 @@ static bool find_range(const float *x, size_t in, float *least, float *largest) 
         UNROLLED
         for (int c = 0; c < CHAINS; c++) {
             vf v = vf_load(x + i + c * LANES);
-            low[c] = least_of(low[c], v);
-            high[c] = most_of(high[c], v);
+            low[c] = vf_least(low[c], v);
+            high[c] = vf_most(high[c], v);
             hold[c] += v - v; /* NaN, and stays so */
         }
     }
     for (; i < in; i += LANES) {
         vf v = vf_load_some(x + i, in - i);
-        low[0] = least_of(low[0], v);
-        high[0] = most_of(high[0], v);
+        low[0] = vf_least(low[0], v);
+        high[0] = vf_most(high[0], v);
         hold[0] += v - v;
     }
     float lowest[LANES], highest[LANES];
-    vf_store(lowest, least_of(least_of(low[0], low[1]), least_of(low[2], low[3])));
-    vf_store(highest, most_of(most_of(high[0], high[1]), most_of(high[2], high[3])));
+    vf_store(lowest, vf_least(vf_least(low[0], low[1]), vf_least(low[2], low[3])));
+    vf_store(highest, vf_most(vf_most(high[0], high[1]), vf_most(high[2], high[3])));
     for (int half = LANES / 2; half > 0; half /= 2) {
         for (int lane = 0; lane < half; lane++) {
             lowest[lane] = lowest[lane + half] < lowest[lane] ? lowest[lane + half] : lowest[lane];

@@ -118,6 +118,27 @@ VECTOR_INLINE vf vf_min(vf a, vf b) {
     return vf_select(a > b, b, a);
 }
 
+/* The same where a NaN may get lost: one instruction. */
+VECTOR_INLINE vf vf_most(vf a, vf b) {
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && BFT_LANES == 8
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return vf_max(a, b);
+#endif
+}
+
+VECTOR_INLINE vf vf_least(vf a, vf b) {
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && BFT_LANES == 8
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vf_min(a, b);
+#endif
+}
+
 VECTOR_INLINE vf vf_abs(vf v) {
     return (vf)((vi)v & 0x7FFFFFFF);
 }
