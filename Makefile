@@ -24,10 +24,14 @@ ISAS    := generic
 ifeq ($(MACHINE),x86_64)
 ISAS    += avx2 avx512 avx512vnni
 endif
+ifeq ($(MACHINE),aarch64)
+ISAS    += neondot
+endif
 FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni
+FLAGS_neondot := -march=armv8.2-a+dotprod
 
 KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
            $(foreach isa,$(ISAS),$(CPU:%.c=$(BUILD)/%.$(isa).o))
@@ -213,6 +217,12 @@ wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2, bf16 in pair
 	$(MAKE) BUILD=build/wide-bytes FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -Wno-psabi" build/wide-bytes/tests/ops
 	build/wide-bytes/tests/ops --backend cpu-avx2 --op linear_prepared
 
+neon: ## the op table on 64-bit Arm's NEON, compiled by a cross compiler and run by qemu
+	$(MAKE) BUILD=build/neon CC=aarch64-linux-gnu-gcc MACHINE=aarch64 build/neon/tests/ops
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/ops --short --backend cpu-neondot
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/ops --short --backend cpu-generic
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/tests/ops --short --backend cpu-neondot-bf16
+
 $(BUILD)/bench/tokenize: $(BUILD)/bench/tokenize.o $(LIB)
 	$(CC) $(VARIANT_FLAGS) -o $@ $^ $(LDLIBS)
 
@@ -264,7 +274,7 @@ parity-full: all $(PROBES) ## the eleven models' shapes at full size against tra
 fuzz: ## each libFuzzer target for a minute (needs clang)
 	sh tests/fuzz/run.sh
 
-.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide bench bench-programs bench-gemm bench-steps demo lint asan ubsan parity parity-full fuzz
+.PHONY: all cuda cuda-trace flags clean help tests test gpu-programs wide neon bench bench-programs bench-gemm bench-steps demo lint asan ubsan parity parity-full fuzz
 flags: ;
 
 clean: ## remove build/

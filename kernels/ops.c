@@ -4,6 +4,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 #include <string.h>
 
@@ -12,12 +15,16 @@ extern const bft_ops bft_ops_cpu_generic_bf16;
 #if defined(__x86_64__)
 extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512, bft_ops_cpu_avx512vnni;
 extern const bft_ops bft_ops_cpu_avx2_bf16, bft_ops_cpu_avx512_bf16, bft_ops_cpu_avx512vnni_bf16;
+#elif defined(__aarch64__)
+extern const bft_ops bft_ops_cpu_neondot, bft_ops_cpu_neondot_bf16;
 #endif
 
 /* The best instruction set first, and each one's machines run all that follow it. */
 static const bft_ops *const backends[] = {
 #if defined(__x86_64__)
     &bft_ops_cpu_avx512vnni, &bft_ops_cpu_avx512, &bft_ops_cpu_avx2,
+#elif defined(__aarch64__)
+    &bft_ops_cpu_neondot,
 #endif
     &bft_ops_cpu_generic,    &bft_ops_ref,        &bft_ops_ref64,    NULL};
 
@@ -25,6 +32,8 @@ static const bft_ops *const backends[] = {
 static const bft_ops *const in_bf16[] = {
 #if defined(__x86_64__)
     &bft_ops_cpu_avx512vnni_bf16, &bft_ops_cpu_avx512_bf16, &bft_ops_cpu_avx2_bf16,
+#elif defined(__aarch64__)
+    &bft_ops_cpu_neondot_bf16,
 #endif
     &bft_ops_cpu_generic_bf16, NULL};
 
@@ -42,6 +51,10 @@ static size_t lacking(void) {
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     bool vnni = __builtin_cpu_supports("avx512vnni");
     return !avx2 ? 3 : !avx512 ? 2 : !vnni ? 1 : 0;
+}
+#elif defined(__aarch64__)
+static size_t lacking(void) {
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) == 0 ? 1 : 0;
 }
 #else
 static size_t lacking(void) {
@@ -81,7 +94,7 @@ static bft_status refuse(bft_error *err, const char *name) {
     }
     return bft_error_set(err, BFT_BAD,
                          "\"%s\" is not a backend; \"cpu\" is, or one of its instruction sets "
-                         "(cpu-generic, cpu-avx2, cpu-avx512, cpu-avx512vnni), ref, ref64",
+                         "(cpu-generic, cpu-avx2, cpu-avx512, cpu-avx512vnni; cpu-neondot), ref, ref64",
                          name);
 }
 

@@ -1,14 +1,17 @@
 #!/bin/sh
-# packages.sh: installs the Debian packages that are missing. `packages.sh build` for building, `packages.sh test` for the tests too.
+# packages.sh: installs the Debian packages that are missing. `packages.sh build` for building, `packages.sh test` for the tests too,
+# `packages.sh arm` for `make neon`.
 set -eu
 
 build="gcc libc6-dev make pkg-config libyaml-dev zlib1g-dev libutf8proc-dev libjansson-dev"
+arm="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 test="g++ libcmocka-dev python3 python3-pytest"
 
 case "${1:-build}" in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
-*) echo "packages.sh: \"$1\" is neither build nor test" >&2; exit 2 ;;
+arm) wanted="$build $arm" ;;
+*) echo "packages.sh: \"$1\" is none of build, test and arm" >&2; exit 2 ;;
 esac
 
 missing=

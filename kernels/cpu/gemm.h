@@ -7,12 +7,14 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* The tile, in registers: 4 x 3 vectors of 16 registers, 12 x 2 of 32, 4 x 2 where a product needs one for itself.
+/* The tile, in registers: 4 x 3 vectors of 16 registers, 12 x 2 or 8 x 3 of 32, 4 x 2 where a product needs one for itself.
  * Multiples of 4 in height, for packing by 4 x 4 blocks. */
 #if BFT_LANES == 16
 enum { TILE_ROWS = 12, TILE_VECTORS = 2 };
 #elif BFT_LANES == 8
 enum { TILE_ROWS = 4, TILE_VECTORS = 3 };
+#elif defined(__aarch64__)
+enum { TILE_ROWS = 8, TILE_VECTORS = 3 };
 #else
 enum { TILE_ROWS = 4, TILE_VECTORS = 2 };
 #endif
@@ -48,7 +50,7 @@ typedef struct gemm {
     bool add;
     const float *bias; /* (n) or NULL */
     bft_activation activation;
-    float *slope;  /* (m, n) derivative of the activation at its input, or NULL */
+    float *slope;        /* (m, n) derivative of the activation at its input, or NULL */
     float *packed;       /* gemm_scratch_bytes(n) */
     const float *panels; /* all of B as gemm_pack has left it: `b` and `packed` aren't read then; or NULL */
 } gemm;

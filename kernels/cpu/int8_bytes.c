@@ -1,18 +1,28 @@
-/* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0.
+/* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0; on Arm from -128 up, since
+ * its instruction takes signed bytes on either side.
  *
- * Four steps of the depth are one instruction (vpdpbusd). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes. */
+ * Four steps of the depth are one instruction (vpdpbusd, sdot). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes. */
 #include "kernels/cpu/prepared.h"
 
 #ifdef BFT_INT8_BYTES
 
 #include <math.h>
 
+#ifdef __ARM_FEATURE_DOTPROD
+#include <arm_neon.h>
+enum { LOWEST = -128 };
+#else
+enum { LOWEST = 0 };
+#endif
+
 typedef uint8_t quarter_u __attribute__((vector_size(BFT_LANES)));
 
-/* sum + the four products of the bytes a, from 0 to 255, and b, from -128 to 127 */
+/* sum + the four products of the bytes a, LOWEST and up, and b, from -128 to 127 */
 VECTOR_INLINE vi add_products(vi sum, vi a, vi b) {
 #if defined(__AVX512VNNI__) && BFT_LANES == 16
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)b);
 #else
     UNROLLED
     for (int byte = 0; byte < 4; byte++) {
@@ -74,10 +84,10 @@ static bool find_range(const float *x, size_t in, float *least, float *largest) 
     return vf_sum((hold[0] + hold[1]) + (hold[2] + hold[3])) == 0;
 }
 
-/* Integers, some perhaps a little below 0 or above 255, to bytes. */
+/* Integers, some perhaps a little below 0 or above 255, to bytes from LOWEST up. */
 VECTOR_INLINE quarter_u to_bytes(vi q) {
     vi positive = q & ~(q >> 31), least = positive > 255;
-    return __builtin_convertvector((positive & ~least) | (least & 255), quarter_u);
+    return __builtin_convertvector(((positive & ~least) | (least & 255)) + LOWEST, quarter_u);
 }
 
 int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
@@ -92,7 +102,7 @@ int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
         quarter_u bytes = to_bytes((vi)rounded + base);
         memcpy(q + i, &bytes, sizeof bytes);
     }
-    return (int8_row){.step = finite ? range / 255 : NAN, .zero = (int32_t)zero};
+    return (int8_row){.step = finite ? range / 255 : NAN, .zero = (int32_t)zero + LOWEST};
 }
 
 /* ---- The tile ---- */

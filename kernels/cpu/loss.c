@@ -20,7 +20,7 @@ static double cross_entropy(const bft_loss *op, size_t b, const float *x) {
     size_t classes = op->classes, target = op->target[b];
     double largest = -INFINITY, sum = 0, weights = 0, spread = 0;
     for (size_t k = 0; k < classes; k++) {
-        largest = fmax(largest, (double)x[k]);
+        largest = (double)x[k] > largest ? (double)x[k] : largest;
     }
     for (size_t k = 0; k < classes; k++) {
         sum += exp((double)x[k] - largest);

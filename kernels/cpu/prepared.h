@@ -15,8 +15,14 @@ void CPU(linear_fp32)(bft_device *device, const bft_linear *op);
 
 /* ---- Tiles ---- */
 
+#if BFT_LANES == 16 || defined(__aarch64__)
+#define MANY_REGISTERS 1
+#else
+#define MANY_REGISTERS 0
+#endif
+
 /* Rows of a tile: with two vectors of sums each, two of a panel, one of a row and one product they fill 16 or 32 registers. */
-enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = LANES == 16 ? 12 : 6 };
+enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = MANY_REGISTERS ? 12 : 6 };
 
 /* How many of `rows` rows the next tile takes, one of those that MULTIPLY_ROWS compiles. What is left for two tiles goes in halves: a panel
  * is read once more for each tile. */
@@ -39,8 +45,8 @@ static inline size_t tile_rows(size_t rows) {
 /* ---- int8: weights are rounded to 8 bits, x on the fly, sums are exact ---- */
 
 /* int8.c rounds x to as many of 16 bits as fit, for instructions that multiply these; int8_bytes.c to 8, for those that multiply
- * bytes and add four products to a sum (vpdpbusd). BFT_INT8_BYTES compiles the latter for a machine that lacks it. */
-#if defined(__AVX512VNNI__) && !defined(BFT_INT8_BYTES)
+ * bytes and add four products to a sum (vpdpbusd, sdot). BFT_INT8_BYTES compiles the latter for a machine that lacks it. */
+#if (defined(__AVX512VNNI__) || defined(__ARM_FEATURE_DOTPROD)) && !defined(BFT_INT8_BYTES)
 #define BFT_INT8_BYTES
 #endif
 
