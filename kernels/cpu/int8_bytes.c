@@ -1,5 +1,5 @@
-/* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0; on Arm from -128 up, since
- * its instruction takes signed bytes on either side.
+/* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0; on Arm from -128 up,
+ * since its instruction takes signed bytes on either side.
  *
  * Four steps of the depth are one instruction (vpdpbusd, sdot). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes. */
 #include "kernels/cpu/prepared.h"
