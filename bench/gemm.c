@@ -55,7 +55,7 @@ static double int8_seconds(const setup *s, bft_linear op) {
     s->ops->linear_memory(&op, &memory);
     float *prepared = values(s, s->ops->prepared_bytes(op.form, op.out, op.in) / sizeof(float));
     float *scratch = values(s, memory.scratch / sizeof(float));
-    (void)s->ops->prepare(s->device, op.form, op.out, op.in, 1, &op.weight, false, prepared);
+    (void)s->ops->prepare(s->device, op.form, &(bft_weight){op.out, op.in, 1, {op.weight}}, prepared);
     op.prepared = prepared;
     op.scratch = scratch;
     double took = seconds(s, &op, s->ops->linear_forward);

@@ -107,12 +107,20 @@ typedef enum bft_activation {
 
 /* For inference a backend may read a weight in a form of its own, which `prepare` makes of it once:
  *   fp32  w as it is, laid out for the product: y has the bits that it has with the plain weight
- *   int8  w = q s, with q from -127 to 127 and one s for each row, as kernels/quantize.h has it; x may be rounded too, to no fewer
- *         than 255 steps across what its row holds
+ *   int8  w_i / g_i = q s, with q from -127 to 127 and one s for each row, as kernels/quantize.h has it; x_i g_i may be rounded
+ *         too, to no fewer than 255 steps across what its row holds. The gains g even x's channels out: see `gains`
  *   bf16  w rounded to bfloat16 */
 typedef enum bft_form { BFT_FORM_PLAIN, BFT_FORM_FP32, BFT_FORM_BF16, BFT_FORM_INT8 } bft_form;
 
 enum { BFT_MOST_PARTS = 3 };
+
+/* What `prepare` makes a form of: a weight (out, in), given in `parts` of out / parts rows each. */
+typedef struct bft_weight {
+    size_t out, in, parts;              /* parts: at most BFT_MOST_PARTS */
+    const void *values[BFT_MOST_PARTS]; /* (out / parts, in) */
+    bool lasting;       /* they stay as long as what is prepared is used, and the backend may go on reading them */
+    const float *gains; /* (in) for int8, normal numbers from 2^-20 to 2^20; NULL: all 1 */
+} bft_weight;
 
 typedef struct bft_linear {
     size_t rows, in, out;
@@ -130,8 +138,8 @@ typedef struct bft_linear {
     void *dweight, *dbias; /* (out, in), (out) += ; NULL: frozen */
     bool dweight_fresh;    /* dweight is = : nothing has been added to it yet, whatever it holds */
     /* instead of `weight`, for inference: `saved` is NULL, and there is no backward */
-    bft_form form;        /* not BFT_FORM_PLAIN: that of `prepared` */
-    void *prepared;       /* what `prepare` wrote, and may have left for later */
+    bft_form form;  /* not BFT_FORM_PLAIN: that of `prepared` */
+    void *prepared; /* what `prepare` wrote, and may have left for later */
 } bft_linear;
 
 /* ---- attention, all tensors values: softmax(q k^T / sqrt(D)) v, a sequence and a head at a time, dropout on the probabilities ----
@@ -342,11 +350,9 @@ struct bft_ops {
     void (*linear_backward)(bft_device *device, const bft_linear *op);
     /* The bytes of a weight (out, in) in a form, a multiple of 64; 0: the backend doesn't know the form. Those that know
      * one compute in the host's memory. The bytes depend on nothing but the weight, the form and the backend's `name`.
-     * The weight's rows are given in `parts`, at most BFT_MOST_PARTS, of out / parts rows each. `lasting`: they stay as long as
-     * `prepared` is used, and the backend may go on reading them. False: the weight holds a value that isn't finite. */
+     * False: the weight holds a value that isn't finite. */
     size_t (*prepared_bytes)(bft_form form, size_t out, size_t in);
-    bool (*prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                    bool lasting, void *prepared);
+    bool (*prepare)(bft_device *device, bft_form form, const bft_weight *weight, void *prepared);
 
     void (*attention_memory)(const bft_attention *op, bft_memory *out);
     void (*attention_forward)(bft_device *device, const bft_attention *op);

@@ -165,14 +165,11 @@ static void linear_backward(bft_device *d, const bft_linear *op) {
     add(d, start, linear_row(op, "backward", 2 * wanted_products(op)));
 }
 
-static bool prepare(bft_device *d, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                    bool lasting, void *prepared) {
-    double start = now();
-    bool finite = d->inner->prepare(d->device, form, out, in, parts, weight, lasting, prepared);
-    add(d, start,
-        (bft_profile_row){.op = "prepare",
-                          .pass = "",
-                          .bytes = product(out * in, d->ops.real) + (double)d->ops.prepared_bytes(form, out, in)});
+static bool prepare(bft_device *d, bft_form form, const bft_weight *weight, void *prepared) {
+    double start = now(), read = product(weight->out * weight->in, d->ops.real);
+    bool finite = d->inner->prepare(d->device, form, weight, prepared);
+    double written = (double)d->ops.prepared_bytes(form, weight->out, weight->in);
+    add(d, start, (bft_profile_row){.op = "prepare", .pass = "", .bytes = read + written});
     return finite;
 }
 

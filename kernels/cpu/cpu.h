@@ -103,8 +103,7 @@ void CPU(linear_memory)(const bft_linear *op, bft_memory *out);
 void CPU(linear_forward)(bft_device *device, const bft_linear *op);
 void CPU(linear_backward)(bft_device *device, const bft_linear *op);
 size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in);
-bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                  bool lasting, void *prepared);
+bool CPU(prepare)(bft_device *device, bft_form form, const bft_weight *weight, void *prepared);
 
 void CPU(attention_memory)(const bft_attention *op, bft_memory *out);
 void CPU(attention_forward)(bft_device *device, const bft_attention *op);

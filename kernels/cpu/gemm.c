@@ -310,7 +310,7 @@ static void pack_parts(const gemm *g, size_t column, size_t count, size_t start,
     const float *at[TILE_COLUMNS] = {0};
     for (size_t r = 0; r < count; r++) {
         size_t row = column + r;
-        at[r] = g->parts[row / g->part_rows] + row % g->part_rows * g->k + start;
+        at[r] = (const float *)g->parts[row / g->part_rows] + row % g->part_rows * g->k + start;
     }
     pack_pointed(to, TILE_COLUMNS, at, count, depth);
 }

@@ -43,7 +43,7 @@ void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride
 typedef struct gemm {
     size_t m, n, k;
     const float *a, *b;
-    const float *const *parts; /* instead of b, not by depth: its rows in parts of part_rows; or NULL */
+    const void *const *parts; /* instead of b, not by depth: its rows in parts of part_rows; or NULL */
     size_t part_rows;
     bool a_by_depth, b_by_depth;
     float *c; /* (m, n) */

@@ -42,11 +42,11 @@ size_t CPU(int8_row_bytes)(size_t in) {
     return (round_up(in, 32) + 32) * sizeof(int16_t); /* the 32 keep rows of powers of two out of one cache set */
 }
 
-/* The largest |x| as bits, among which NaN is the largest and so isn't lost. */
-static float largest_of(const float *x, size_t in) {
+/* The largest |x gains| as bits, among which NaN is the largest and so isn't lost. */
+static float largest_of(const float *x, const float *gains, size_t in) {
     vi most = {0};
     for (size_t i = 0; i < in; i += LANES) {
-        vi bits = (vi)vf_abs(vf_load_some(x + i, in - i));
+        vi bits = (vi)vf_abs(vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i));
         vi less = most < bits;
         most = (bits & less) | (most & ~less);
     }
@@ -59,13 +59,14 @@ static float largest_of(const float *x, size_t in) {
     return largest;
 }
 
-int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
+int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in) {
     int16_t *q = to;
     size_t room = (size_t)INT32_MAX / 127 / in;
-    float most = (float)size_min(room, INT16_MAX), largest = largest_of(x, in);
+    float most = (float)size_min(room, INT16_MAX), largest = largest_of(x, gains, in);
     float scale = largest > 1e-30f ? most / largest : 0;
     for (size_t i = 0; i < in; i += LANES) {
-        vf shifted = vf_load_some(x + i, in - i) * scale + 0x1.8p23f; /* the integer stands in the low bits */
+        vf shifted = vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i) * scale +
+                     0x1.8p23f; /* the integer stands in the low bits */
         half_s rounded = __builtin_convertvector((vi)shifted, half_s);
         memcpy(q + i, &rounded, sizeof rounded);
     }

@@ -50,22 +50,22 @@ size_t CPU(int8_row_bytes)(size_t in) {
     return round_up(in, 64) + 64; /* the 64 keep rows of powers of two out of one cache set */
 }
 
-/* The least and the largest of x and 0. False where one of x isn't finite: nothing that is made of it may be. */
-static bool find_range(const float *x, size_t in, float *least, float *largest) {
+/* The least and the largest of x gains and 0. False where one isn't finite: nothing that is made of it may be. */
+static bool find_range(const float *x, const float *gains, size_t in, float *least, float *largest) {
     enum { CHAINS = 4 }; /* of which each waits for itself only */
     vf low[CHAINS] = {0}, high[CHAINS] = {0}, hold[CHAINS] = {0};
     size_t i = 0;
     for (; i + CHAINS * LANES <= in; i += CHAINS * LANES) {
         UNROLLED
         for (int c = 0; c < CHAINS; c++) {
-            vf v = vf_load(x + i + c * LANES);
+            vf v = vf_load(x + i + c * LANES) * vf_load(gains + i + c * LANES);
             low[c] = vf_least(low[c], v);
             high[c] = vf_most(high[c], v);
             hold[c] += v - v; /* NaN, and stays so */
         }
     }
     for (; i < in; i += LANES) {
-        vf v = vf_load_some(x + i, in - i);
+        vf v = vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i);
         low[0] = vf_least(low[0], v);
         high[0] = vf_most(high[0], v);
         hold[0] += v - v;
@@ -90,15 +90,15 @@ VECTOR_INLINE quarter_u to_bytes(vi q) {
     return __builtin_convertvector(((positive & ~least) | (least & 255)) + LOWEST, quarter_u);
 }
 
-int8_row CPU(int8_round)(void *to, const float *x, size_t in) {
+int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in) {
     uint8_t *q = to;
     float least, largest;
-    bool finite = find_range(x, in, &least, &largest);
+    bool finite = find_range(x, gains, in, &least, &largest);
     float range = largest - least, scale = finite && range > 1e-30f ? 255 / range : 0;
     float zero = rintf(-least * scale);
     int32_t base = (int32_t)zero - 0x4B400000; /* what the bits of 1.5 * 2^23 are, behind which the integer stands */
     for (size_t i = 0; i < in; i += LANES) {
-        vf rounded = vf_load_some(x + i, in - i) * scale + 0x1.8p23f;
+        vf rounded = vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i) * scale + 0x1.8p23f;
         quarter_u bytes = to_bytes((vi)rounded + base);
         memcpy(q + i, &bytes, sizeof bytes);
     }

@@ -17,8 +17,7 @@ _Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
 /* fp32: the panels of gemm_pack stand behind this. Fresh memory for them can take longer to come than a product or two, so weights that
  * last are multiplied once as they lie, and packed when they are asked for again. */
 typedef struct fp32_weight {
-    const float *parts[BFT_MOST_PARTS];
-    size_t part_rows;
+    bft_weight weight;
     bool used, packed;
 } fp32_weight;
 
@@ -26,7 +25,7 @@ static float *panels_of(fp32_weight *w) {
     return (float *)((char *)w + round_up(sizeof *w, 64));
 }
 
-/* The bytes of int8 and bf16: all panels, and for int8 behind them each column's step and the sum of its integers. */
+/* The bytes of int8 and bf16: all panels, and for int8 behind them each column's step, the sum of its integers, and the gains. */
 typedef struct layout {
     size_t panels, panel_bytes, panels_bytes, columns;
 } layout;
@@ -47,7 +46,7 @@ size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
     if (form == BFT_FORM_FP32) {
         return round_up(sizeof(fp32_weight), 64) + round_up(CPU(gemm_packed_bytes)(out, in), 64);
     }
-    return l.panels_bytes + (form == BFT_FORM_INT8 ? round_up(2 * l.columns * sizeof(float), 64) : 0);
+    return l.panels_bytes + (form == BFT_FORM_INT8 ? round_up((2 * l.columns + in) * sizeof(float), 64) : 0);
 }
 
 /* ---- Preparing, a panel a unit ---- */
@@ -55,15 +54,17 @@ size_t CPU(prepared_bytes)(bft_form form, size_t out, size_t in) {
 typedef struct preparing {
     bft_device *device;
     bft_form form;
-    size_t out, in, part_rows;
-    const void *const *parts;
+    const bft_weight *weight;
+    size_t out, in;
     char *prepared;
     layout layout;
-    bool finite; /* no unit has found a value that isn't */
+    float *gains; /* (in), of int8 */
+    bool finite;  /* no unit has found a value that isn't */
 } preparing;
 
 static const float *row_of(const preparing *p, size_t row) {
-    return (const float *)p->parts[row / p->part_rows] + row % p->part_rows * p->in;
+    size_t part_rows = p->out / p->weight->parts;
+    return (const float *)p->weight->values[row / part_rows] + row % part_rows * p->in;
 }
 
 static bool is_finite(const float *x, size_t count) {
@@ -80,7 +81,7 @@ static void quantize_column(const preparing *p, size_t column, int8_t *panel) {
     float largest = 0, *step = (float *)(p->prepared + p->layout.panels_bytes) + column;
     int32_t total = 0;
     for (size_t i = 0; i < p->in; i++) {
-        largest = fmaxf(largest, fabsf(weight[i]));
+        largest = fmaxf(largest, fabsf(weight[i] / p->gains[i]));
     }
     *step = bft_quantize_step(largest);
     enum { PIECE = 512 };
@@ -88,7 +89,7 @@ static void quantize_column(const preparing *p, size_t column, int8_t *panel) {
     for (size_t at = 0; at < p->in; at += PIECE) {
         size_t count = size_min(PIECE, p->in - at);
         for (size_t i = 0; i < count; i++) {
-            piece[i] = bft_quantize(weight[at + i], *step);
+            piece[i] = bft_quantize(weight[at + i] / p->gains[at + i], *step);
             total += piece[i];
         }
         CPU(int8_pack)(panel + CPU(int8_panel_bytes)(at), column % PANEL_COLUMNS, piece, count);
@@ -149,29 +150,36 @@ static void pack_fp32(const preparing *p) {
     ((fp32_weight *)p->prepared)->packed = true;
 }
 
-static bool prepare_fp32(preparing *p, size_t parts, bool lasting) {
-    fp32_weight *weight = (fp32_weight *)p->prepared;
-    if (lasting) {
+static bool prepare_fp32(preparing *p) {
+    if (p->weight->lasting) {
         advise(p, MADV_NOHUGEPAGE);
     }
-    *weight = (fp32_weight){.part_rows = p->part_rows};
-    memcpy(weight->parts, p->parts, parts * sizeof *weight->parts);
+    *(fp32_weight *)p->prepared = (fp32_weight){.weight = *p->weight};
     bft_pool_run(p->device->pool, blocks_of(p->out, TILE_COLUMNS), check_panel, p);
-    if (!lasting) {
+    if (!p->weight->lasting) {
         pack_fp32(p);
     }
     return p->finite;
 }
 
-bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                  bool lasting, void *prepared) {
-    preparing p = {device, form, out, in, out / parts, weight, prepared, layout_of(form, out, in), true};
+static preparing preparing_of(bft_device *device, bft_form form, const bft_weight *weight, void *prepared) {
+    preparing p = {device, form, weight, weight->out, weight->in, prepared, layout_of(form, weight->out, weight->in),
+                   NULL,   true};
+    p.gains = (float *)(p.prepared + p.layout.panels_bytes) + 2 * p.layout.columns;
+    return p;
+}
+
+bool CPU(prepare)(bft_device *device, bft_form form, const bft_weight *weight, void *prepared) {
+    preparing p = preparing_of(device, form, weight, prepared);
     if (form == BFT_FORM_FP32) {
-        return prepare_fp32(&p, parts, lasting);
+        return prepare_fp32(&p);
     }
     size_t written = p.layout.panels * p.layout.panel_bytes;
     if (form == BFT_FORM_INT8) {
-        memset(p.prepared + p.layout.panels_bytes, 0, CPU(prepared_bytes)(form, out, in) - p.layout.panels_bytes);
+        memset(p.prepared + p.layout.panels_bytes, 0, CPU(prepared_bytes)(form, p.out, p.in) - p.layout.panels_bytes);
+        for (size_t i = 0; i < p.in; i++) {
+            p.gains[i] = weight->gains == NULL ? 1 : weight->gains[i];
+        }
     }
     memset(p.prepared + written, 0, p.layout.panels_bytes - written);
     bft_pool_run(device->pool, p.layout.panels, prepare_panel, &p);
@@ -183,12 +191,7 @@ bool CPU(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size
 void CPU(linear_fp32)(bft_device *device, const bft_linear *op) {
     fp32_weight *weight = op->prepared;
     if (weight->used && !weight->packed) {
-        preparing p = {.device = device,
-                       .out = op->out,
-                       .in = op->in,
-                       .part_rows = weight->part_rows,
-                       .parts = (const void *const *)weight->parts,
-                       .prepared = op->prepared};
+        preparing p = preparing_of(device, BFT_FORM_FP32, &weight->weight, op->prepared);
         pack_fp32(&p);
     }
     weight->used = true;
@@ -203,8 +206,8 @@ void CPU(linear_fp32)(bft_device *device, const bft_linear *op) {
     if (weight->packed) {
         product.panels = panels_of(weight);
     } else {
-        product.parts = weight->parts;
-        product.part_rows = weight->part_rows;
+        product.parts = weight->weight.values;
+        product.part_rows = op->out / weight->weight.parts;
     }
     CPU(gemm_run)(device, &product);
 }
@@ -223,7 +226,7 @@ typedef struct product {
     char *rounded;          /* int8: (rows) of int8_row_bytes */
     int8_row *rows;         /* (rows) */
     size_t row_bytes;
-    const float *steps; /* (columns), and behind them the columns' sums */
+    const float *steps, *gains; /* (columns), and behind them the columns' sums; (in) */
 } product;
 
 static void round_rows(void *context, size_t unit, int thread) {
@@ -231,7 +234,7 @@ static void round_rows(void *context, size_t unit, int thread) {
     const product *p = context;
     const float *x = p->op->x;
     for (size_t r = unit * ROUNDED_ROWS; r < size_min((unit + 1) * ROUNDED_ROWS, p->op->rows); r++) {
-        p->rows[r] = CPU(int8_round)(p->rounded + r * p->row_bytes, x + r * p->op->in, p->op->in);
+        p->rows[r] = CPU(int8_round)(p->rounded + r * p->row_bytes, x + r * p->op->in, p->gains, p->op->in);
     }
 }
 
@@ -338,6 +341,7 @@ void CPU(linear_prepared)(bft_device *device, const bft_linear *op) {
         p.row_bytes = CPU(int8_row_bytes)(op->in);
         p.rows = (int8_row *)(p.rounded + op->rows * p.row_bytes);
         p.steps = (const float *)((const char *)op->prepared + p.layout.panels_bytes);
+        p.gains = p.steps + 2 * p.layout.columns;
         bft_pool_run(device->pool, blocks_of(op->rows, ROUNDED_ROWS), round_rows, &p);
     }
     bft_pool_run(device->pool, row_blocks * p.blocks, multiply_block, &p);

@@ -56,14 +56,14 @@ size_t CPU(int8_panel_bytes)(size_t in);
 /* One column of a panel that began as zeros: (in) integers. */
 void CPU(int8_pack)(int8_t *panel, size_t column, const int8_t *weight, size_t in);
 
-/* x = step (q - zero). */
+/* x_i gains_i = step (q_i - zero). */
 typedef struct int8_row {
     float step;
     int32_t zero;
 } int8_row;
 
 size_t CPU(int8_row_bytes)(size_t in); /* of a row of x, a multiple of 64 */
-int8_row CPU(int8_round)(void *to, const float *x, size_t in);
+int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in);
 
 /* sums (rows, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps: integers, as
  * bits. Returns how many of the rows it took. */

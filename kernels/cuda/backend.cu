@@ -84,7 +84,7 @@ static size_t prepared_bytes(bft_form, size_t, size_t) {
     return 0;
 }
 
-static bool prepare(bft_device *, bft_form, size_t, size_t, size_t, const void *const *, bool, void *) {
+static bool prepare(bft_device *, bft_form, const bft_weight *, void *) {
     return true;
 }
 

@@ -79,8 +79,7 @@ void REF(linear_memory)(const bft_linear *op, bft_memory *out);
 void REF(linear_forward)(bft_device *device, const bft_linear *op);
 void REF(linear_backward)(bft_device *device, const bft_linear *op);
 size_t REF(prepared_bytes)(bft_form form, size_t out, size_t in);
-bool REF(prepare)(bft_device *device, bft_form form, size_t out, size_t in, size_t parts, const void *const *weight,
-                  bool lasting, void *prepared);
+bool REF(prepare)(bft_device *device, bft_form form, const bft_weight *weight, void *prepared);
 double REF(prepared_weight)(const bft_linear *op, size_t o, size_t i); /* an element of what `prepare` wrote */
 
 void REF(attention_memory)(const bft_attention *op, bft_memory *out);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, ROWS_LOOKED_AT = 64, VERSION = 2, NAME_ROOM = 32 };
+enum { IN_LAYER = 6, OF_LAYER = 4, EXTRA = 2, ROWS_LOOKED_AT = 64, VERSION = 3, NAME_ROOM = 32 };
 enum { SMALL = 16 << 20 }; /* bytes: fewer are prepared faster than a cache is worth */
 
 /* Above this share of squared error a matrix stays in bfloat16. One with normal values has 5e-5. all-MiniLM-L6-v2's worst,
@@ -26,6 +26,7 @@ typedef struct matrix {
     bft_linear_place *place;
     const bft_norm_place *norm; /* of the LayerNorm that it reads from; NULL: it reads from something else */
     bft_form form;
+    float *gains; /* (in), of int8; NULL: all 1 */
     void *data;
 } matrix;
 
@@ -37,14 +38,14 @@ typedef struct work {
     size_t count, largest; /* largest: elements of a matrix */
     float *host;           /* (largest) int8: a matrix as it is in the file, for its calibration */
     void *reals;           /* (largest) a matrix as the backend takes it, where the file has it otherwise */
-    float *gamma, *beta;   /* (C) */
+    float *channels; /* what choose_forms keeps for channels: gamma, beta, second moments, and the matrices' gains */
 } work;
 
 /* ---- The matrices ---- */
 
 static void add(work *w, const bft_param *first, size_t parts, bft_linear_place *place, const bft_norm_place *norm) {
     size_t out = parts * first->shape[0], in = first->shape[1];
-    w->matrices[w->count++] = (matrix){first, parts, out, in, place, norm, w->model->backend.form, NULL};
+    w->matrices[w->count++] = (matrix){first, parts, out, in, place, norm, w->model->backend.form, NULL, NULL};
     w->largest = out * in > w->largest ? out * in : w->largest;
 }
 
@@ -106,19 +107,22 @@ double bft_prepared_error(const float *weight, const float *moments, size_t out,
     return size > 0 ? error / size : 0;
 }
 
-/* What comes out of a LayerNorm is gamma n + beta, n of mean 0 and variance 1. */
-static const float *moments_of(work *w, const matrix *m) {
-    bft_model *model = w->model;
-    size_t channels = model->config.channels;
-    if (m->norm == NULL) {
-        return NULL;
+void bft_prepared_even(float *weight, const float *gamma, const float *beta, size_t out, size_t in, float *gains,
+                       float *moments) {
+    static const float least = 1e-6f; /* of either size: a channel of nothing gets no gain without bounds */
+    memset(moments, 0, in * sizeof *moments);
+    for (size_t at = 0; at < out * in; at++) {
+        moments[at % in] += weight[at] * weight[at];
     }
-    w->ops->to_host(model->backend.device, bft_model_at(model, model->values, m->norm->gamma), w->gamma, channels);
-    w->ops->to_host(model->backend.device, bft_model_at(model, model->values, m->norm->beta), w->beta, channels);
-    for (size_t c = 0; c < channels; c++) {
-        w->gamma[c] = w->gamma[c] * w->gamma[c] + w->beta[c] * w->beta[c];
+    for (size_t i = 0; i < in; i++) {
+        float of_weight = fmaxf(sqrtf(moments[i] / (float)out), least);
+        float of_x = fmaxf(fabsf(beta[i]) + 3 * fabsf(gamma[i]), least);
+        gains[i] = fminf(fmaxf(sqrtf(of_weight / of_x), 0x1p-20f), 0x1p20f);
+        moments[i] = (gamma[i] * gamma[i] + beta[i] * beta[i]) * gains[i] * gains[i];
     }
-    return w->gamma;
+    for (size_t at = 0; at < out * in; at++) {
+        weight[at] /= gains[at % in];
+    }
 }
 
 /* ---- Preparing ---- */
@@ -162,13 +166,12 @@ static bft_status name_value(bft_error *err, const work *w, const matrix *m) {
 }
 
 static bft_status prepare_matrix(bft_error *err, work *w, matrix *m, void *to) {
-    const void *parts[BFT_MOST_PARTS];
-    bool lasting = m->form == BFT_FORM_FP32;
+    bft_weight weight = {m->out, m->in, m->parts, .lasting = m->form == BFT_FORM_FP32, .gains = m->gains};
     for (size_t part = 0; part < m->parts; part++) {
-        BFT_TRY(find_part(err, w, m, part, &parts[part], &lasting));
+        BFT_TRY(find_part(err, w, m, part, &weight.values[part], &weight.lasting));
     }
-    bool finite = w->ops->prepare(w->model->backend.device, m->form, m->out, m->in, m->parts, parts, lasting, to);
-    for (size_t part = 0; part < m->parts && !lasting; part++) {
+    bool finite = w->ops->prepare(w->model->backend.device, m->form, &weight, to);
+    for (size_t part = 0; part < m->parts && !weight.lasting; part++) {
         const bft_tensor *tensor = tensor_of(w, m, part);
         bft_tensor_release(tensor, 0, tensor->count);
     }
@@ -176,12 +179,24 @@ static bft_status prepare_matrix(bft_error *err, work *w, matrix *m, void *to) {
     return finite ? BFT_OK : name_value(err, w, m);
 }
 
+/* The gains of a matrix behind a LayerNorm, whose values in w->host they even out, and the second moments of its input. */
+static const float *even_out(work *w, matrix *m, float *gains) {
+    const bft_model *model = w->model;
+    float *gamma = w->channels, *beta = gamma + m->in, *moments = beta + m->in;
+    w->ops->to_host(model->backend.device, bft_model_at(model, model->values, m->norm->gamma), gamma, m->in);
+    w->ops->to_host(model->backend.device, bft_model_at(model, model->values, m->norm->beta), beta, m->in);
+    bft_prepared_even(w->host, gamma, beta, m->out, m->in, gains, moments);
+    m->gains = gains;
+    return moments;
+}
+
 /* A matrix that int8 would hurt, or is too deep for it, gets bfloat16. */
-static void choose_form(work *w, matrix *m) {
+static void choose_form(work *w, matrix *m, float *gains) {
     for (size_t part = 0; part < m->parts; part++) {
         bft_tensor_to_float(tensor_of(w, m, part), w->host + part * m->first->count);
     }
-    double error = bft_prepared_error(w->host, moments_of(w, m), m->out, m->in);
+    const float *moments = m->norm == NULL ? NULL : even_out(w, m, gains);
+    double error = bft_prepared_error(w->host, moments, m->out, m->in);
     if (error > worst_error || w->ops->prepared_bytes(BFT_FORM_INT8, m->out, m->in) == 0) {
         m->form = BFT_FORM_BF16;
     }
@@ -190,13 +205,12 @@ static void choose_form(work *w, matrix *m) {
 static bft_status choose_forms(bft_error *err, work *w) {
     size_t channels = w->model->config.channels;
     w->host = malloc(w->largest * sizeof *w->host);
-    w->gamma = malloc(2 * channels * sizeof *w->gamma);
-    if (w->host == NULL || w->gamma == NULL) {
-        return bft_error_memory(err, (w->largest + 2 * channels) * sizeof *w->host);
+    w->channels = malloc((3 + w->count) * channels * sizeof *w->channels);
+    if (w->host == NULL || w->channels == NULL) {
+        return bft_error_memory(err, (w->largest + (3 + w->count) * channels) * sizeof *w->host);
     }
-    w->beta = w->gamma + channels;
     for (size_t i = 0; i < w->count; i++) {
-        choose_form(w, &w->matrices[i]);
+        choose_form(w, &w->matrices[i], w->channels + (3 + i) * channels);
     }
     return BFT_OK;
 }
@@ -374,7 +388,7 @@ bft_status bft_prepared_load(bft_error *err, bft_model *model, const bft_tensor 
         set_places(&w);
     }
     free(w.host);
-    free(w.gamma);
+    free(w.channels);
     if (w.reals != NULL) {
         w.ops->free(model->backend.device, w.reals);
     }

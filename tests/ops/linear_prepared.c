@@ -17,7 +17,7 @@ typedef struct shape {
     size_t rows, in, out;
     bft_form form;
     bft_activation activation;
-    bool no_bias, stepped, zeros, lasting;
+    bool no_bias, stepped, zeros, lasting, gains;
     size_t parts; /* 0: one */
 } shape;
 
@@ -51,6 +51,12 @@ static const shape shapes[] = {
      .stepped = true},
     {"int8 on steps, 9 x 3072 to 40", 9, 3072, 40, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .stepped = true},
     {"int8 on steps, 2 x 65536 to 2", 2, 65536, 2, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .stepped = true},
+    {"int8 with gains, 1 x 1 x 1", 1, 1, 1, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .gains = true},
+    {"int8 with gains, 21 x 312 to 67", 21, 312, 67, .form = BFT_FORM_INT8, .activation = BFT_GELU, .gains = true},
+    {"int8 with gains on steps, 11 x 33 to 65", 11, 33, 65, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY,
+     .stepped = true, .gains = true},
+    {"int8 with gains on steps, 9 x 600 to 40, two parts", 9, 600, 40, .form = BFT_FORM_INT8,
+     .activation = BFT_IDENTITY, .parts = 2, .stepped = true, .gains = true},
     {"bf16, 1 x 1 x 1", 1, 1, 1, .form = BFT_FORM_BF16, .activation = BFT_IDENTITY},
     {"bf16, 3 x 5 to 7, gelu", 3, 5, 7, .form = BFT_FORM_BF16, .activation = BFT_GELU},
     {"bf16, 5 x 26 to 22, relu", 5, 26, 22, .form = BFT_FORM_BF16, .activation = BFT_RELU},
@@ -61,13 +67,24 @@ static const shape shapes[] = {
     {"int8, 5 x 26 to 66, three parts", 5, 26, 66, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .parts = 3},
 };
 
+/* Powers of two where x is to lie on steps when they are in. */
+static float *make_gains(problem *p, const shape *s) {
+    float *gains = take_array(p, s->in, sizeof *gains);
+    for (size_t i = 0; i < s->in; i++) {
+        double size = s->gains ? exp2((double)draw(p, 1.5)) : 1;
+        gains[i] = (float)(s->stepped ? exp2(rint(log2(size))) : size);
+    }
+    return gains;
+}
+
 /* Rows of x that hold -127 and 128 of their steps, and nothing between two steps. */
-static void put_on_steps(problem *p, const shape *s, double *x) {
+static void put_on_steps(problem *p, const shape *s, const float *gains, double *x) {
     for (size_t r = 0; r < s->rows; r++) {
         double step = ldexp(1 + fabs((double)draw(p, 1)), -7);
         for (size_t i = 0; i < s->in; i++) {
             double steps = i == 0 ? 128 : i == 1 ? -127 : fmax(-127, fmin(rint((double)draw(p, 50)), 128));
-            x[r * s->in + i] = steps * (double)(float)(ldexp(rint(ldexp(step, 14)), -14)); /* few bits: a float */
+            step = ldexp(rint(ldexp(step, 14)), -14); /* few bits: a float */
+            x[r * s->in + i] = steps * step / (double)gains[i];
         }
     }
 }
@@ -76,8 +93,9 @@ static void prepare(problem *p) {
     const shape *s = p->shape;
     p->inference = true;
     tensor *x = flows(add_input(p, X, "x", s->rows * s->in, 1), s->rows);
+    const float *gains = p->extra = make_gains(p, s);
     if (s->stepped) {
-        put_on_steps(p, s, x->start);
+        put_on_steps(p, s, gains, x->start);
     }
     tensor *weight = add_input(p, WEIGHT, "weight", s->out * s->in, 1.5 / sqrt((double)s->in));
     weight->numbers = VALUES;
@@ -134,12 +152,12 @@ static void forward(const run *r) {
     size_t bytes = r->ops->prepared_bytes(s->form, s->out, s->in), count = s->parts == 0 ? 1 : s->parts;
     void *prepared = guarded_alloc(r, bytes);
     guarded_poison(r, prepared, bytes, bytes);
-    const void *parts[BFT_MOST_PARTS];
+    bft_weight weight = {s->out, s->in, count, .lasting = s->lasting, .gains = s->gains ? r->problem->extra : NULL};
     for (size_t part = 0; part < count; part++) {
-        parts[part] = (const char *)r->memory[WEIGHT] + part * (s->out / count) * s->in * r->ops->real;
+        weight.values[part] = (const char *)r->memory[WEIGHT] + part * (s->out / count) * s->in * r->ops->real;
     }
     bft_error err;
-    must(r->ops->prepare(r->device, s->form, s->out, s->in, count, parts, s->lasting, prepared)
+    must(r->ops->prepare(r->device, s->form, &weight, prepared)
              ? BFT_OK
              : bft_error_set(&err, BFT_FAILED, "%s, %s: finite weights are said not to be", r->ops->name, s->title),
          &err);
@@ -171,17 +189,17 @@ static bool is_known(const bft_ops *ops, const void *of) {
 /* ---- The truth and its bounds ---- */
 
 /* A row of the weight as it is in its form. */
-static void round_weight(const shape *s, const double *weight, double *rounded) {
+static void round_weight(const shape *s, const double *weight, const float *gains, double *rounded) {
     double largest = 0;
     for (size_t i = 0; i < s->in; i++) {
-        largest = fmax(largest, fabs(weight[i]));
+        largest = fmax(largest, (double)fabsf((float)weight[i] / gains[i]));
     }
     float step = (float)largest / 127;
     for (size_t i = 0; i < s->in; i++) {
         rounded[i] = s->form == BFT_FORM_FP32   ? weight[i]
                      : s->form == BFT_FORM_BF16 ? round_value(BFT_BF16, weight[i])
                      : step == 0                ? 0
-                                                : rint((double)((float)weight[i] / step)) * (double)step;
+                                 : rint((double)((float)weight[i] / gains[i] / step)) * (double)step * (double)gains[i];
     }
 }
 
@@ -192,12 +210,12 @@ static double activate(bft_activation activation, double z) {
                                     : z;
 }
 
-/* Half of the largest step that x may be rounded to in this row. Nothing where it lies on 255 steps, but for those of an integer
+/* Half of the largest step that x, its gains in, may be rounded to in this row. Nothing where it lies on 255 steps, but for those of an integer
  * of fewer than 16 bits. */
-static double half_step(const shape *s, const double *x) {
+static double half_step(const shape *s, const double *x, const float *gains) {
     double largest = 0;
     for (size_t i = 0; i < s->in; i++) {
-        largest = fmax(largest, fabs(x[i]));
+        largest = fmax(largest, fabs(x[i]) * (double)gains[i]);
     }
     double fewest = s->stepped ? fmin(floor(0x1p31 / 127 / (double)s->in), 32767) : 127;
     return s->form != BFT_FORM_INT8 ? 0 : largest / fewest / 2;
@@ -207,23 +225,24 @@ static double half_step(const shape *s, const double *x) {
 static void truth(problem *p) {
     const shape *s = p->shape;
     const double *x = p->tensor[X].start, *bias = s->no_bias ? NULL : p->tensor[BIAS].start;
+    const float *gains = p->extra;
     double *weight = take(p, s->in, sizeof *weight);
     tensor *y = &p->tensor[Y];
     for (size_t o = 0; o < s->out; o++) {
-        round_weight(s, p->tensor[WEIGHT].start + o * s->in, weight);
+        round_weight(s, p->tensor[WEIGHT].start + o * s->in, gains, weight);
         for (size_t r = 0; r < s->rows; r++) {
             double z = bias == NULL ? 0 : bias[o], size = fabs(z), weights = 0;
             for (size_t i = 0; i < s->in; i++) {
                 z += x[r * s->in + i] * weight[i];
                 size += fabs(x[r * s->in + i] * weight[i]);
-                weights += fabs(weight[i]);
+                weights += fabs(weight[i]) / (double)gains[i];
             }
             size_t at = r * s->out + o;
             double steepest = s->activation == BFT_GELU ? 1.13 : 1;
             double own = s->activation == BFT_GELU ? FUNCTION * fabs(z) : s->activation == BFT_TANH ? FUNCTION : 0;
             y->truth[at] = activate(s->activation, z);
             y->error[at] = steepest * growth(s->in + 8) * size + own;
-            y->slack[at] = steepest * half_step(s, x + r * s->in) * weights;
+            y->slack[at] = steepest * half_step(s, x + r * s->in, gains) * weights;
         }
     }
 }

@@ -11,6 +11,7 @@
 #include "base/philox.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { OUT = 40, IN = 300 };
 
@@ -70,8 +71,45 @@ static void test_zeros(void **state) {
     assert_true(bft_prepared_error(zeros, NULL, OUT, IN) == 0);
 }
 
+/* One channel of x is 100 times the others: evened out, steps are 10 times as coarse for the others, not 100 times. */
+static void test_even(void **state) {
+    (void)state;
+    draw();
+    static float before[OUT * IN];
+    memcpy(before, weight, sizeof weight);
+    float gamma[IN], beta[IN] = {0}, gains[IN], moments[IN];
+    for (size_t i = 0; i < IN; i++) {
+        gamma[i] = i == 7 ? 100 : 1;
+    }
+    bft_prepared_even(weight, gamma, beta, OUT, IN, gains, moments);
+    for (size_t at = 0; at < OUT * IN; at++) {
+        assert_true(fabsf(weight[at] * gains[at % IN] - before[at]) <= 1e-6f * fabsf(before[at]));
+    }
+    for (size_t i = 0; i < IN; i++) {
+        assert_true(fabsf(moments[i] - gamma[i] * gamma[i] * gains[i] * gains[i]) <= 1e-6f * moments[i]);
+    }
+    float largest = gamma[7] * gains[7] / (gamma[0] * gains[0]);
+    assert_true(largest > 7 && largest < 14); /* 10, and columns of 40 normal values differ by a fifth */
+}
+
+/* Nothing, on either side, makes gains that are no numbers. */
+static void test_even_of_nothing(void **state) {
+    (void)state;
+    static float zeros[OUT * IN];
+    float nothing[IN] = {0}, much[IN], gains[IN], moments[IN];
+    for (size_t i = 0; i < IN; i++) {
+        much[i] = 1e30f;
+    }
+    bft_prepared_even(zeros, much, nothing, OUT, IN, gains, moments);
+    assert_true(gains[0] == 0x1p-20f && zeros[0] == 0);
+    draw();
+    bft_prepared_even(weight, nothing, nothing, OUT, IN, gains, moments);
+    assert_true(gains[0] > 100 && gains[0] < 0x1p20f && moments[0] == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_error), cmocka_unit_test(test_moments),
-                                       cmocka_unit_test(test_zeros)};
+                                       cmocka_unit_test(test_zeros), cmocka_unit_test(test_even),
+                                       cmocka_unit_test(test_even_of_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
