@@ -6,7 +6,7 @@ BUILD   ?= build
 CC      ?= cc
 VARIANT_FLAGS ?=
 CFLAGS  ?= -O2 -g
-WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Werror
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wpointer-arith -Wconversion -Werror
 PKGS    := yaml-0.1 zlib libutf8proc jansson
 BASE    := -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -I. -pthread $(WARN) $(VARIANT_FLAGS) $(shell pkg-config --cflags $(PKGS))
 LDLIBS  := $(shell pkg-config --libs $(PKGS)) -ldl -lm -pthread

@@ -55,7 +55,8 @@ static double int8_seconds(const setup *s, bft_linear op) {
     s->ops->linear_memory(&op, &memory);
     float *prepared = values(s, s->ops->prepared_bytes(op.form, op.out, op.in) / sizeof(float));
     float *scratch = values(s, memory.scratch / sizeof(float));
-    (void)s->ops->prepare(s->device, op.form, &(bft_weight){op.out, op.in, 1, {op.weight}}, prepared);
+    (void)s->ops->prepare(s->device, op.form,
+                          &(bft_weight){.out = op.out, .in = op.in, .parts = 1, .values = {op.weight}}, prepared);
     op.prepared = prepared;
     op.scratch = scratch;
     double took = seconds(s, &op, s->ops->linear_forward);

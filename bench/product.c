@@ -41,7 +41,8 @@ static bft_status prepare(bft_error *err, product *p) {
         return bft_error_set(err, BFT_BAD, "%s has no such form", p->ops->name);
     }
     BFT_TRY(p->ops->alloc(err, p->device, bytes, &prepared));
-    (void)p->ops->prepare(p->device, op->form, &(bft_weight){op->out, op->in, 1, {op->weight}}, prepared);
+    (void)p->ops->prepare(p->device, op->form,
+                          &(bft_weight){.out = op->out, .in = op->in, .parts = 1, .values = {op->weight}}, prepared);
     op->prepared = prepared;
     return BFT_OK;
 }

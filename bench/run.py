@@ -264,7 +264,7 @@ class Bench:
 
         sums = set()
         with ours(1) as one, ours(2) as two, self.peer("peer_tokenizers", vocabulary, path) as peer:
-            first, second, theirs = self.turns(lambda: speed(one, 9), lambda: speed(two, 9), lambda: speed(peer, 1))
+            first, second, theirs = self.turns(lambda: speed(one, 50), lambda: speed(two, 50), lambda: speed(peer, 1))
         if len(sums) != 1:
             sys.exit(f"{name}: the sides have different ids: {sums}")
         self.add("tokenizer, one thread", name, "MB/s", "tokenizers, encode_batch_fast", first, theirs, BARS["tokenizer"],

@@ -13,48 +13,63 @@
 
 enum { MOST_THREADS = 64, MOST_PASSES = 1000 };
 
-typedef struct share {
+enum { PIECE = 1 << 15 }; /* bytes: what a thread takes at a time, so that all end at once */
+
+typedef struct job {
     const bft_tokenizer *tokenizer;
-    const char *begin, *end; /* whole lines */
+    const char *text;  /* whole lines */
+    size_t size, next; /* next: piece, which threads count up */
+} job;
+
+typedef struct share {
+    job *job;
     bft_encoding encoding;
     uint64_t tokens, sum;
     bft_status status;
     bft_error err;
 } share;
 
+static void encode_line(share *s, const char *line, size_t length) {
+    s->status = bft_tokenizer_encode(&s->err, s->job->tokenizer, line, length, NULL, 0, 0, &s->encoding);
+    for (size_t i = 0; s->status == BFT_OK && i < s->encoding.count; i++) {
+        s->sum += s->encoding.ids[i];
+    }
+    s->tokens += s->encoding.count;
+}
+
+/* The first line that begins at this byte or behind it, or the text's end. */
+static const char *line_at(const job *j, size_t at) {
+    if (at == 0 || at >= j->size) {
+        return j->text + (at == 0 ? 0 : j->size);
+    }
+    const char *feed = memchr(j->text + at - 1, '\n', j->size - at + 1);
+    return feed + 1;
+}
+
 static void *encode(void *argument) {
     share *s = argument;
     s->tokens = s->sum = 0;
     s->status = BFT_OK;
-    for (const char *line = s->begin; line < s->end && s->status == BFT_OK;) {
-        const char *end = memchr(line, '\n', (size_t)(s->end - line));
-        s->status = bft_tokenizer_encode(&s->err, s->tokenizer, line, (size_t)(end - line), NULL, 0, 0, &s->encoding);
-        for (size_t i = 0; s->status == BFT_OK && i < s->encoding.count; i++) {
-            s->sum += s->encoding.ids[i];
+    while (s->status == BFT_OK) {
+        size_t at = __atomic_fetch_add(&s->job->next, 1, __ATOMIC_RELAXED) * PIECE;
+        const char *line = line_at(s->job, at), *behind = line_at(s->job, at + PIECE);
+        while (line < behind && s->status == BFT_OK) {
+            const char *end = memchr(line, '\n', (size_t)(behind - line));
+            encode_line(s, line, (size_t)(end - line));
+            line = end + 1;
         }
-        s->tokens += s->encoding.count;
-        line = end + 1;
+        if (at >= s->job->size) {
+            break;
+        }
     }
     return NULL;
-}
-
-/* Cuts the text at lines into parts of about the same size. Its last byte is a line feed. */
-static void cut(share *shares, size_t threads, const bft_tokenizer *tokenizer, const char *text, size_t size) {
-    const char *begin = text;
-    for (size_t i = 0; i < threads; i++) {
-        const char *end = text + size * (i + 1) / threads;
-        while (end > begin && end[-1] != '\n') {
-            end++;
-        }
-        shares[i] = (share){.tokenizer = tokenizer, .begin = begin, .end = end};
-        begin = end;
-    }
 }
 
 static double pass(share *shares, size_t threads) {
     struct timespec start, end;
     pthread_t others[MOST_THREADS];
     clock_gettime(CLOCK_MONOTONIC, &start);
+    shares[0].job->next = 0;
     for (size_t i = 1; i < threads; i++) {
         if (pthread_create(&others[i], NULL, encode, &shares[i]) != 0) {
             fprintf(stderr, "tokenize: no thread\n");
@@ -130,10 +145,14 @@ int main(int count, char **words) {
     }
     bft_error err;
     bft_tokenizer *tokenizer = NULL;
+    job work = {.text = text, .size = size};
     share shares[MOST_THREADS] = {0};
     bft_status status = bft_tokenizer_open(&err, &tokenizer, words[1]);
     if (status == BFT_OK) {
-        cut(shares, threads, tokenizer, text, size);
+        work.tokenizer = tokenizer;
+        for (size_t i = 0; i < threads; i++) {
+            shares[i].job = &work;
+        }
         printf("{\"ready\": %zu}\n", threads);
         fflush(stdout);
         status = serve(&err, shares, threads, size);
