@@ -1,6 +1,7 @@
-/* test_allocations.c: no memory is asked for between the start and the end of a training step.
+/* test_allocations.c: no memory is asked for in a training step, nor in a batch of inference, once the first is through.
  *
  * The linker sends malloc and its kin of the whole program here (see the Makefile), where they are counted. */
+#include "bertft/model.h"
 #include "bertft/train.h"
 #include "scratch.h"
 
@@ -109,8 +110,49 @@ static void dense(void **state) {
     train("1", "True");
 }
 
+/* Batch after batch of other sizes, in each precision. */
+static void inference(void **state) {
+    (void)state;
+    enum { TEXTS = 9, LENGTH = 40, CHANNELS = 1024 };
+    static const char *const precisions[] = {"fp32", "bf16", "int8"};
+    static float vectors[TEXTS * CHANNELS];
+    uint32_t ids[LENGTH];
+    for (uint32_t i = 0; i < LENGTH; i++) {
+        ids[i] = 5 + i;
+    }
+    for (size_t p = 0; p < sizeof precisions / sizeof *precisions; p++) {
+        bft_error err = {0};
+        bft_backend_setup setup = {.name = "cpu", .threads = 2, .precision = precisions[p], .inference = true};
+        bft_backend backend;
+        bft_model *model = NULL;
+        bft_session *session = NULL;
+        bft_batch batch;
+        assert_int_equal(bft_backend_open(&err, &backend, &setup), BFT_OK);
+        assert_int_equal(bft_model_open(&err, &model, "checkpoints/mini-ru", backend), BFT_OK);
+        const bft_model_config *config = bft_model_configuration(model);
+        assert_true(config->channels <= CHANNELS);
+        assert_int_equal(bft_session_create(&err, &session, model, TEXTS, TEXTS * LENGTH), BFT_OK);
+        assert_int_equal(bft_batch_create(&err, &batch, TEXTS, TEXTS * LENGTH, 0, config->vocabulary), BFT_OK);
+        size_t after_first = 0;
+        for (size_t run = 0; run < 20; run++) {
+            bft_batch_clear(&batch);
+            for (uint32_t text = 0; text < TEXTS - run % 3; text++) {
+                assert_true(
+                    bft_batch_add(&batch, (bft_sample){.ids = ids, .length = LENGTH - (run + text) % 30}, text));
+            }
+            assert_int_equal(bft_session_vectors(&err, session, &batch, BFT_POOL_CLS, vectors), BFT_OK);
+            after_first = run == 0 ? atomic_load(&allocations) : after_first;
+            assert_int_equal(atomic_load(&allocations), after_first);
+        }
+        bft_batch_free(&batch);
+        bft_session_destroy(session);
+        bft_model_destroy(model);
+        bft_backend_close(&backend);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(deferred), cmocka_unit_test(accumulated),
-                                       cmocka_unit_test(dense)};
+                                       cmocka_unit_test(dense), cmocka_unit_test(inference)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
