@@ -95,7 +95,7 @@ int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in
     float least, largest;
     bool finite = find_range(x, gains, in, &least, &largest);
     float range = largest - least, scale = finite && range > 1e-30f ? 255 / range : 0;
-    float zero = rintf(-least * scale);
+    float zero = finite ? rintf(-least * scale) : 0;
     int32_t base = (int32_t)zero - 0x4B400000; /* what the bits of 1.5 * 2^23 are, behind which the integer stands */
     for (size_t i = 0; i < in; i += LANES) {
         vf rounded = vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i) * scale + 0x1.8p23f;
