@@ -39,14 +39,15 @@ def check_logits(options, checks, name, folder, rows):
 
 
 def check_embeddings(options, checks, texts):
-    """Mean of the token vectors, at length 1: what the folder's modules.json says."""
+    """Mean of the token vectors, at length 1, of texts cut to 256: what the folder's modules.json and sentence_bert_config.json say."""
     folder = minilm()
+    longest = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     encoder = load(BertModel, folder)
     vectors = []
     with torch.no_grad():
         for text in texts:
-            output = encoder(**tokenizer(text, return_tensors="pt", truncation=True, max_length=512))
+            output = encoder(**tokenizer(text, return_tensors="pt", truncation=True, max_length=longest))
             vectors.append(functional.normalize(output.last_hidden_state[0].mean(dim=0), dim=0))
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     answer = bertft(options, "embed", "-m", folder, "--pooling", "sentence", "--input", "jsonl", text=lines)
