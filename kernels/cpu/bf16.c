@@ -17,13 +17,16 @@ void CPU(bf16_pack)(uint16_t *panel, size_t column, const float *weight, size_t 
 
 VECTOR_INLINE void multiply(int rows, const float *x, size_t stride, const uint16_t *panel, size_t in, float *sums) {
     vf sum[PANEL_ROWS][2] = {0};
-    for (size_t i = 0; i < in; i++, panel += PANEL_COLUMNS) {
+    tile_x at = tile_x_at(x, stride * sizeof *x, rows);
+    for (size_t i = 0; i < in; i++, panel += PANEL_COLUMNS, tile_x_step(&at, sizeof *x)) {
         vu both;
         memcpy(&both, panel, sizeof both);
         vf first = (vf)(both << 16), second = (vf)(both & 0xFFFF0000u);
         UNROLLED
         for (int r = 0; r < rows; r++) {
-            vf left = vf_set(x[(size_t)r * stride + i]);
+            float one;
+            memcpy(&one, tile_x_row(&at, r), sizeof one);
+            vf left = vf_set(one);
             sum[r][0] += left * first;
             sum[r][1] += left * second;
         }

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { DEPTH = 384, ROWS = 48, STRIP_SIZE = ROWS * TILE_COLUMNS, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
+enum { DEPTH = 384, ROWS = 48, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
 _Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
 
 size_t CPU(gemm_scratch_bytes)(size_t n) {
@@ -156,8 +156,7 @@ void CPU(gemm_tile_narrow)(size_t columns, size_t depth, const float *a, const f
     }
 }
 
-/* ---- The epilogue: a strip of tiles, (rows, TILE_COLUMNS), goes to C. It comes after the whole strip, since the chain of a GELU
- * is long, and many of them side by side fill it. ---- */
+/* ---- The epilogue: a tile goes to C as soon as it is there. The chain of a GELU is long, and a tile's vectors side by side fill it. ---- */
 
 /* x -> f(x), and f'(x) into slope where that is wanted; `count` is whole vectors. */
 static void activate(bft_activation activation, size_t count, float *x, float *slope) {
@@ -207,60 +206,59 @@ static void finish_row(const float *from, const float *more, const float *bias, 
     }
 }
 
-/* Which part of C a strip is. */
+/* Which part of C a tile is. */
 typedef struct place {
     size_t row, rows, column, columns;
-    bool add, last; /* C holds a part of the sum; the sum is complete with this strip */
+    bool add, last; /* C holds a part of the sum; the sum is complete with this tile */
 } place;
 
-/* A strip of whole tiles, of which nothing is to be cut off. Inlined for each case: the inner loop is two or three vectors. */
-VECTOR_INLINE void finish_whole(bool add, const float *bias, size_t rows, const float *strip, float *to,
-                                size_t stride) {
+/* A tile whose columns are all there. Inlined for each case: the inner loop is two or three vectors. */
+VECTOR_INLINE void finish_whole(bool add, const float *bias, size_t rows, const float *tile, float *to, size_t stride) {
     vf more[TILE_VECTORS] = {0};
     for (int v = 0; v < TILE_VECTORS && bias != NULL; v++) {
         more[v] = vf_load(bias + v * LANES);
     }
-    for (size_t r = 0; r < rows; r++, strip += TILE_COLUMNS, to += stride) {
+    for (size_t r = 0; r < rows; r++, tile += TILE_COLUMNS, to += stride) {
         UNROLLED
         for (int v = 0; v < TILE_VECTORS; v++) {
-            vf x = vf_load(strip + v * LANES);
+            vf x = vf_load(tile + v * LANES);
             x = add ? x + vf_load(to + v * LANES) : x;
             vf_store(to + v * LANES, bias != NULL ? x + more[v] : x);
         }
     }
 }
 
-static void finish_plain(const place *at, const float *bias, const float *strip, float *to, size_t stride) {
+static void finish_plain(const place *at, const float *bias, const float *tile, float *to, size_t stride) {
     if (at->columns < TILE_COLUMNS) {
-        for (size_t r = 0; r < at->rows; r++, strip += TILE_COLUMNS, to += stride) {
-            finish_row(strip, at->add ? to : NULL, bias, at->columns, to);
+        for (size_t r = 0; r < at->rows; r++, tile += TILE_COLUMNS, to += stride) {
+            finish_row(tile, at->add ? to : NULL, bias, at->columns, to);
         }
     } else if (at->add && bias != NULL) {
-        finish_whole(true, bias, at->rows, strip, to, stride);
+        finish_whole(true, bias, at->rows, tile, to, stride);
     } else if (at->add) {
-        finish_whole(true, NULL, at->rows, strip, to, stride);
+        finish_whole(true, NULL, at->rows, tile, to, stride);
     } else if (bias != NULL) {
-        finish_whole(false, bias, at->rows, strip, to, stride);
+        finish_whole(false, bias, at->rows, tile, to, stride);
     } else {
-        finish_whole(false, NULL, at->rows, strip, to, stride);
+        finish_whole(false, NULL, at->rows, tile, to, stride);
     }
 }
 
-static void finish_strip(const gemm *g, const place *at, float *strip) {
+static void finish_tile(const gemm *g, const place *at, float *tile) {
     float *c = g->c + at->row * g->n + at->column;
     const float *bias = at->last && g->bias != NULL ? g->bias + at->column : NULL;
     if (!at->last || g->activation == BFT_IDENTITY) {
-        finish_plain(at, bias, strip, c, g->n);
+        finish_plain(at, bias, tile, c, g->n);
         return;
     }
     for (size_t r = 0; r < at->rows; r++) {
-        float *from = strip + r * TILE_COLUMNS;
+        float *from = tile + r * TILE_COLUMNS;
         finish_row(from, at->add ? c + r * g->n : NULL, bias, at->columns, from);
     }
     place all = {.rows = at->rows, .columns = at->columns};
-    _Alignas(64) float slope[STRIP_SIZE];
-    activate(g->activation, at->rows * TILE_COLUMNS, strip, g->slope != NULL ? slope : NULL);
-    finish_plain(&all, NULL, strip, c, g->n);
+    _Alignas(64) float slope[TILE_SIZE];
+    activate(g->activation, at->rows * TILE_COLUMNS, tile, g->slope != NULL ? slope : NULL);
+    finish_plain(&all, NULL, tile, c, g->n);
     if (g->slope != NULL) {
         finish_plain(&all, NULL, slope, g->slope + at->row * g->n + at->column, g->n);
     }
@@ -359,15 +357,15 @@ static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
     }
 }
 
-/* Asks for a tile's part of C, which is written when the whole strip is there: memory brings it during the multiplication. */
-VECTOR_INLINE void fetch_tile(const gemm *g, size_t row, size_t column, size_t rows, size_t columns) {
+/* Asks for a tile's part of C, which is written when the tile is there: memory brings it during the multiplication. */
+VECTOR_INLINE void fetch_tile(const gemm *g, const place *at) {
     enum { LINE = 64 / sizeof(float) };
-    for (size_t r = 0; r < rows; r++) {
-        const float *c = g->c + (row + r) * g->n + column;
-        for (size_t at = 0; at < columns; at += LINE) {
-            __builtin_prefetch(c + at, 1);
+    for (size_t r = 0; r < at->rows; r++) {
+        const float *c = g->c + (at->row + r) * g->n + at->column;
+        for (size_t i = 0; i < at->columns; i += LINE) {
+            __builtin_prefetch(c + i, 1);
         }
-        __builtin_prefetch(c + columns - 1, 1);
+        __builtin_prefetch(c + at->columns - 1, 1);
     }
 }
 
@@ -376,9 +374,9 @@ static void multiply_block(void *context, size_t unit, int thread) {
     const gemm *g = s->g;
     size_t row = unit / s->blocks * ROWS, rows = size_min(ROWS, g->m - row);
     size_t first = unit % s->blocks * s->columns, behind = size_min(first + s->columns, s->panels);
-    place at = {.row = row, .rows = rows, .add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
+    place at = {.add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
     float *a = s->device->local[thread];
-    _Alignas(64) float strip[STRIP_SIZE];
+    _Alignas(64) float tile[TILE_SIZE];
     tile_product *product = s->device->pairs ? CPU(gemm_tile_pairs) : CPU(gemm_tile);
     pack_a(s, row, rows, a);
     round_panels(s->device, a, TILE_ROWS, blocks_of(rows, TILE_ROWS), s->depth);
@@ -386,10 +384,12 @@ static void multiply_block(void *context, size_t unit, int thread) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
-            fetch_tile(g, row + r, at.column, size_min(TILE_ROWS, rows - r), at.columns);
-            product(s->depth, a + r * s->depth, s->packed + at.column * s->depth, strip + r * TILE_COLUMNS);
+            at.row = row + r;
+            at.rows = size_min(TILE_ROWS, rows - r);
+            fetch_tile(g, &at);
+            product(s->depth, a + r * s->depth, s->packed + at.column * s->depth, tile);
+            finish_tile(g, &at, tile);
         }
-        finish_strip(g, &at, strip);
     }
 }
 

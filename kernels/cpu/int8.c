@@ -77,14 +77,15 @@ int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in
 
 VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t *panel, size_t in, float *sums) {
     vi sum[PANEL_ROWS][2] = {0};
-    for (size_t i = 0; i < in; i += 2, panel += 4 * LANES, x += 2 * sizeof(int16_t)) {
+    tile_x at = tile_x_at(x, stride, rows);
+    for (size_t i = 0; i < in; i += 2, panel += 4 * LANES, tile_x_step(&at, 2 * sizeof(int16_t))) {
         vs both;
         memcpy(&both, panel, sizeof both);
         vs first = (vs)((vus)both << 8) >> 8, second = both >> 8;
         UNROLLED
         for (int r = 0; r < rows; r++) {
             int32_t pair;
-            memcpy(&pair, x + (size_t)r * stride, sizeof pair);
+            memcpy(&pair, tile_x_row(&at, r), sizeof pair);
             vi left = pair - (vi){0};
             sum[r][0] += multiply_pairs(left, first);
             sum[r][1] += multiply_pairs(left, second);

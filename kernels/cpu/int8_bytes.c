@@ -61,33 +61,37 @@ static bool find_range(const float *x, const float *gains, size_t in, float *lea
             vf v = vf_load(x + i + c * LANES) * vf_load(gains + i + c * LANES);
             low[c] = vf_least(low[c], v);
             high[c] = vf_most(high[c], v);
-            hold[c] += v - v; /* NaN, and stays so */
+            hold[c] += v * 0.0f; /* NaN where v isn't finite, and stays so */
         }
     }
     for (; i < in; i += LANES) {
         vf v = vf_load_some(x + i, in - i) * vf_load_some(gains + i, in - i);
         low[0] = vf_least(low[0], v);
         high[0] = vf_most(high[0], v);
-        hold[0] += v - v;
+        hold[0] += v * 0.0f;
     }
-    float lowest[LANES], highest[LANES];
-    vf_store(lowest, vf_least(vf_least(low[0], low[1]), vf_least(low[2], low[3])));
-    vf_store(highest, vf_most(vf_most(high[0], high[1]), vf_most(high[2], high[3])));
+    vf all_low = vf_least(vf_least(low[0], low[1]), vf_least(low[2], low[3]));
+    vf all_high = vf_most(vf_most(high[0], high[1]), vf_most(high[2], high[3]));
+    vf all_hold = (hold[0] + hold[1]) + (hold[2] + hold[3]);
+    UNROLLED
     for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int lane = 0; lane < half; lane++) {
-            lowest[lane] = lowest[lane + half] < lowest[lane] ? lowest[lane + half] : lowest[lane];
-            highest[lane] = highest[lane + half] > highest[lane] ? highest[lane + half] : highest[lane];
-        }
+        all_low = vf_least(all_low, vf_turn(all_low, half));
+        all_high = vf_most(all_high, vf_turn(all_high, half));
+        all_hold += vf_turn(all_hold, half);
     }
-    *least = lowest[0];
-    *largest = highest[0];
-    return vf_sum((hold[0] + hold[1]) + (hold[2] + hold[3])) == 0;
+    *least = all_low[0];
+    *largest = all_high[0];
+    return all_hold[0] == 0;
 }
 
 /* Integers, some perhaps a little below 0 or above 255, to bytes from LOWEST up. */
 VECTOR_INLINE quarter_u to_bytes(vi q) {
+#if defined(__AVX512F__) && BFT_LANES == 16
+    return (quarter_u)_mm512_cvtusepi32_epi8(_mm512_max_epi32((__m512i)q, _mm512_setzero_si512()));
+#else
     vi positive = q & ~(q >> 31), least = positive > 255;
     return __builtin_convertvector(((positive & ~least) | (least & 255)) + LOWEST, quarter_u);
+#endif
 }
 
 int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in) {
@@ -107,18 +111,24 @@ int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in
 
 /* ---- The tile ---- */
 
+VECTOR_INLINE vi load_bytes(const int8_t *p) {
+    vi v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t *panel, size_t in, float *sums) {
     vi sum[PANEL_ROWS][2] = {0};
-    for (size_t i = 0; i < in; i += 4, panel += 8 * LANES, x += 4) {
-        vi weights[2];
-        memcpy(weights, panel, sizeof weights);
+    tile_x at = tile_x_at(x, stride, rows);
+    for (size_t i = 0; i < in; i += 4, panel += 8 * LANES, tile_x_step(&at, 4)) {
+        vi first = load_bytes(panel), second = load_bytes(panel + 4 * LANES);
         UNROLLED
         for (int r = 0; r < rows; r++) {
             int32_t four;
-            memcpy(&four, x + (size_t)r * stride, sizeof four);
+            memcpy(&four, tile_x_row(&at, r), sizeof four);
             vi left = four - (vi){0};
-            sum[r][0] = add_products(sum[r][0], left, weights[0]);
-            sum[r][1] = add_products(sum[r][1], left, weights[1]);
+            sum[r][0] = add_products(sum[r][0], left, first);
+            sum[r][1] = add_products(sum[r][1], left, second);
         }
     }
     UNROLLED

@@ -1,7 +1,7 @@
 /* linear_prepared.c: linear with weights in a form for inference: packing them, and y = activation(x weight^T + bias).
  *
- * x is worked off in blocks of ROWS rows, panel by panel. A panel goes through L1, and what is made of its sums (steps, bias,
- * activation) is made when the block's rows are through, since the chain of a GELU is long, and many of them side by side fill it. */
+ * x is worked off in blocks of ROWS rows, panel by panel. A panel goes through L1, and what is made of a tile's sums (steps, bias,
+ * activation) is made as soon as they are there: the chain of a GELU is long, and a tile's vectors side by side fill it. */
 #include "kernels/cpu/gelu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/prepared.h"
@@ -277,37 +277,57 @@ VECTOR_INLINE vf apply_steps(vf bits, const column *c, int8_row row) {
     return __builtin_convertvector(sum, vf) * (row.step * c->step);
 }
 
-/* A strip of sums, (rows, PANEL_COLUMNS), to y: steps, bias and activation in one go. Inlined for each form and activation. */
+/* A tile of sums, (rows, PANEL_COLUMNS), to y: steps, bias and activation in one go. Inlined for each form and activation. */
 VECTOR_INLINE void finish_as(bool int8, bft_activation activation, const product *p, size_t row, size_t rows,
-                             size_t panel, const float *strip) {
-    size_t out = p->op->out, first = panel * PANEL_COLUMNS;
-    for (size_t at = first; at < size_min(first + PANEL_COLUMNS, out); at += LANES) {
-        column c = column_at(p, at);
-        const float *from = strip + (at - first);
-        float *to = (float *)p->op->y + row * out + at;
-        for (size_t r = 0; r < rows; r++, from += PANEL_COLUMNS, to += out) {
-            vf x = int8 ? apply_steps(vf_load(from), &c, p->rows[row + r]) : vf_load(from);
-            vf_store_some(to, activate(activation, p->op->bias != NULL ? x + c.bias : x), out - at);
+                             size_t panel, const float *sums) {
+    size_t out = p->op->out, first = panel * PANEL_COLUMNS, count = size_min(PANEL_COLUMNS, out - first);
+    bool bias = p->op->bias != NULL;
+    column c[2];
+    for (size_t v = 0; v < 2; v++) {
+        c[v] = column_at(p, count > v * LANES ? first + v * LANES : first);
+    }
+    const int8_row *of = int8 ? p->rows + row : NULL;
+    float *to = (float *)p->op->y + row * out + first;
+    for (size_t r = 0; r < rows; r++, sums += PANEL_COLUMNS, to += out) {
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            vf x = vf_load(sums + v * LANES);
+            x = int8 ? apply_steps(x, &c[v], of[r]) : x;
+            x = activate(activation, bias ? x + c[v].bias : x);
+            if (count > v * LANES) {
+                vf_store_some(to + v * LANES, x, count - v * LANES);
+            }
         }
     }
 }
 
-static void finish_strip(const product *p, size_t row, size_t rows, size_t panel, float *strip) {
+static void finish_tile(const product *p, size_t row, size_t rows, size_t panel, float *sums) {
     const bft_linear *op = p->op;
     bool int8 = op->form == BFT_FORM_INT8;
     if (op->activation == BFT_GELU) {
-        int8 ? finish_as(true, BFT_GELU, p, row, rows, panel, strip)
-             : finish_as(false, BFT_GELU, p, row, rows, panel, strip);
+        int8 ? finish_as(true, BFT_GELU, p, row, rows, panel, sums)
+             : finish_as(false, BFT_GELU, p, row, rows, panel, sums);
     } else if (op->activation == BFT_RELU) {
-        int8 ? finish_as(true, BFT_RELU, p, row, rows, panel, strip)
-             : finish_as(false, BFT_RELU, p, row, rows, panel, strip);
+        int8 ? finish_as(true, BFT_RELU, p, row, rows, panel, sums)
+             : finish_as(false, BFT_RELU, p, row, rows, panel, sums);
     } else {
-        int8 ? finish_as(true, BFT_IDENTITY, p, row, rows, panel, strip)
-             : finish_as(false, BFT_IDENTITY, p, row, rows, panel, strip);
+        int8 ? finish_as(true, BFT_IDENTITY, p, row, rows, panel, sums)
+             : finish_as(false, BFT_IDENTITY, p, row, rows, panel, sums);
     }
     size_t first = panel * PANEL_COLUMNS;
     for (size_t r = 0; r < rows && op->activation == BFT_TANH; r++) {
         activate_tanh(size_min(PANEL_COLUMNS, op->out - first), (float *)op->y + (row + r) * op->out + first);
+    }
+}
+
+/* Asks for a tile's part of y, which is written when the tile is there: memory brings it during the multiplication. */
+VECTOR_INLINE void fetch_tile(const bft_linear *op, size_t row, size_t panel) {
+    size_t behind = size_min(row + PANEL_ROWS, op->rows), last = size_min((panel + 1) * PANEL_COLUMNS, op->out) - 1;
+    for (size_t r = row; r < behind; r++) {
+        const float *y = (const float *)op->y + r * op->out;
+        __builtin_prefetch(y + panel * PANEL_COLUMNS, 1);
+        __builtin_prefetch(y + (panel * PANEL_COLUMNS + last) / 2, 1);
+        __builtin_prefetch(y + last, 1);
     }
 }
 
@@ -317,17 +337,17 @@ static void multiply_block(void *context, size_t unit, int thread) {
     const bft_linear *op = p->op;
     size_t row = unit / p->blocks * ROWS, rows = size_min(ROWS, op->rows - row);
     size_t first = unit % p->blocks * p->columns, behind = size_min(first + p->columns, p->layout.panels);
-    _Alignas(64) float strip[ROWS * PANEL_COLUMNS];
+    _Alignas(64) float sums[PANEL_ROWS * PANEL_COLUMNS];
     for (size_t panel = first; panel < behind; panel++) {
         const void *weights = (const char *)op->prepared + panel * p->layout.panel_bytes;
-        for (size_t r = 0; r < rows;) {
-            float *sums = strip + r * PANEL_COLUMNS;
-            r += op->form == BFT_FORM_INT8 ? CPU(int8_tile)(rows - r, p->rounded + (row + r) * p->row_bytes,
-                                                            p->row_bytes, weights, op->in, sums)
-                                           : CPU(bf16_tile)(rows - r, (const float *)op->x + (row + r) * op->in, op->in,
-                                                            weights, op->in, sums);
+        for (size_t r = row, taken; r < row + rows; r += taken) {
+            size_t left = row + rows - r;
+            fetch_tile(op, r, panel);
+            taken = op->form == BFT_FORM_INT8
+                        ? CPU(int8_tile)(left, p->rounded + r * p->row_bytes, p->row_bytes, weights, op->in, sums)
+                        : CPU(bf16_tile)(left, (const float *)op->x + r * op->in, op->in, weights, op->in, sums);
+            finish_tile(p, r, taken, panel, sums);
         }
-        finish_strip(p, row, rows, panel, strip);
     }
 }
 

@@ -42,6 +42,32 @@ static inline size_t tile_rows(size_t rows) {
      : tile_rows(rows) == 2  ? (multiply(2, __VA_ARGS__), (size_t)2)                                                   \
                              : (multiply(1, __VA_ARGS__), (size_t)1))
 
+/* Where a tile's rows of x stand: every third by a pointer, and those between by one and two strides, which addresses have room for. A
+ * pointer for each of a dozen rows would leave no register for anything else. */
+typedef struct tile_x {
+    const char *third[4];
+    size_t stride; /* bytes */
+} tile_x;
+
+VECTOR_INLINE tile_x tile_x_at(const void *x, size_t stride, int rows) {
+    tile_x at = {.stride = stride};
+    for (int i = 0; i < 4; i++) {
+        at.third[i] = (const char *)x + (3 * i < rows ? 3 * (size_t)i * stride : 0);
+    }
+    return at;
+}
+
+VECTOR_INLINE const void *tile_x_row(const tile_x *x, int row) {
+    return x->third[row / 3] + (size_t)(row % 3) * x->stride;
+}
+
+VECTOR_INLINE void tile_x_step(tile_x *x, size_t bytes) {
+    UNROLLED
+    for (int i = 0; i < 4; i++) {
+        x->third[i] += bytes;
+    }
+}
+
 /* ---- int8: weights are rounded to 8 bits, x on the fly, sums are exact ---- */
 
 /* int8.c rounds x to as many of 16 bits as fit, for instructions that multiply these; int8_bytes.c to 8, for those that multiply

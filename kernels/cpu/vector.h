@@ -143,15 +143,22 @@ VECTOR_INLINE vf vf_abs(vf v) {
     return (vf)((vi)v & 0x7FFFFFFF);
 }
 
-VECTOR_INLINE float vf_sum(vf v) {
-    float part[LANES];
-    memcpy(part, &v, sizeof v);
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            part[i] += part[i + half];
-        }
+/* Each lane gets what is `by` lanes behind it, in a circle: LANES / 2, then half of it and so on bring all lanes together. */
+VECTOR_INLINE vf vf_turn(vf v, int by) {
+    vf to = v;
+    UNROLLED
+    for (int i = 0; i < LANES; i++) {
+        to[i] = v[(i + by) % LANES];
     }
-    return part[0];
+    return to;
+}
+
+VECTOR_INLINE float vf_sum(vf v) {
+    UNROLLED
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        v += vf_turn(v, half);
+    }
+    return v[0];
 }
 
 /* e^x to 1 ulp or so for x <= 88, and e^88 above; NaN stays NaN. Below -87, where e^x nears the subnormal numbers, which
