@@ -121,7 +121,8 @@ int main(int count, char **words) {
         return 1;
     }
     s.peak = peak.flops * 1e-9;
-    printf("%s, %d threads; peak %.1f GFLOP/s\n", s.ops->name, threads, s.peak);
+    printf("%s, %d threads; peak %.1f GFLOP/s, bf16 %.1f, int8 %.1f\n", s.ops->name, threads, s.peak, peak.bf16 * 1e-9,
+           peak.int8 * 1e-9);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         measure(&s, shapes[i].rows, shapes[i].in, shapes[i].out, shapes[i].activation);
     }

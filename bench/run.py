@@ -42,7 +42,8 @@ BARS = {
     "shuffled": {"tiny2": 6.5, "minilm": 4.5, "labse": 5.5}, "by length": {"tiny2": 3.5, "minilm": 2.4, "labse": 3},
     "bf16": {"tiny2": 2.5, "minilm": 1.8, "labse": 2.5}, "memory": {"tiny2": 0.4, "minilm": 0.5, "labse": 3.0},
     "infer fp32": {"tiny2": 1.5, "minilm": 1.4, "labse": 1.3}, "infer int8": {"tiny2": 2.5, "minilm": 2, "labse": 1.6},
-    "latency": {"tiny2": 0.5, "minilm": 0.6, "labse": 0.7}, "tokenizer": 15, "two threads": 1.9, "start": 80, "logits": 1e-4}
+    "latency": {"tiny2": 0.5, "minilm": 0.6, "labse": 0.7}, "tokenizer": 15, "two threads": 1.9, "start": 80, "logits": 1e-4,
+    "peak": {"fp32": 0.85, "bf16": 0.8, "int8": 0.75}}
 
 
 class Bench:
@@ -53,7 +54,7 @@ class Bench:
         self.folder = self.build / "bench"
         self.bertft = self.build / "bertft"
         self.infer = self.build / "gpu/infer"
-        self.rows, self.products, self.peak, self.slow_bf16, self.others = [], "", None, "", 0
+        self.rows, self.products, self.peaks, self.slow_bf16, self.others = [], "", {}, "", 0
 
     def add(self, *arguments, timed=True, **more):
         row = Row(*arguments, **more)
@@ -95,9 +96,9 @@ class Bench:
 
     def matrix(self):
         done = subprocess.run([self.folder / "gemm"], capture_output=True, text=True)
-        peak = re.search(r"peak ([\d.]+) GFLOP/s", done.stdout)
+        peak = re.search(r"peak ([\d.]+) GFLOP/s, bf16 ([\d.]+), int8 ([\d.]+)", done.stdout)
         if done.returncode == 0 and peak:
-            self.products, self.peak = done.stdout, 1e9 * float(peak[1])
+            self.products, self.peaks = done.stdout, {kind: float(one) for kind, one in zip(PRODUCTS, peak.groups(), strict=True)}
         for kind in PRODUCTS:
             for shape in GEMMS:
                 self.product(kind, shape)
@@ -119,14 +120,15 @@ class Bench:
             mine, alone, *theirs = self.turns(*(functools.partial(rate, side) for side in (two, one, *peers)))
             versions = [peer.ask(1)["version"] for peer in peers]
         for version, figures in zip(versions, theirs):
-            share = statistics.median(mine) * 1e9 / self.peak if self.peak and kind == "fp32" else None
-            self.add(f"product {kind}", name, "GFLOP/s", version, mine, figures, share=share)
+            self.add(f"product {kind}", name, "GFLOP/s", version, mine, figures)
+        if self.peaks.get(kind):
+            self.add(f"product {kind}, of the peak", name, "GFLOP/s", "the registers", mine, [self.peaks[kind]] * len(mine), BARS["peak"][kind])
         self.add(f"product {kind}, two threads", name, "GFLOP/s", "bertft, one thread", mine, alone, BARS["two threads"])
 
     def share(self, speeds, model, lengths, passes):
         """Of the peak in fp32, that products at this speed in tokens a second are."""
         operations = passes * material.flops(model.shape, lengths, model.classes) / sum(lengths)
-        return statistics.median(speeds) * operations / self.peak if self.peak else None
+        return statistics.median(speeds) * operations / (1e9 * self.peaks["fp32"]) if self.peaks else None
 
     def lengths(self, model, texts):
         """Ids of each text, by `bertft tokenize`."""

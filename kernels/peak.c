@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TRIALS = 100, MULTIPLY_ADDS = 200000, MOST_THREADS = 256, COPIES = 10, COPIED = 64 << 20, PIECE = 1 << 20 };
+enum { TRIALS = 100, STEPS = 200000, MOST_THREADS = 256, COPIES = 10, COPIED = 64 << 20, PIECE = 1 << 20 };
 
 static double now(void) {
     struct timespec t;
@@ -18,57 +18,83 @@ static double now(void) {
 
 /* ---- Chains of multiply-adds that stay in registers, enough of them to hide their latency. ---- */
 #if defined(__x86_64__)
-#define IN_REGISTER "+x"
+#include <immintrin.h>
+#define IN_REGISTER "+v"
 #else
 #define IN_REGISTER "+w"
 #endif
 
-#define CHAINS(name, attribute, lanes, chains)                                                                         \
+/* `operations` is what one step of a chain counts. */
+#define CHAINS(name, attribute, vector, chains, operations, step)                                                      \
     attribute static double name(void) {                                                                               \
-        typedef float vector __attribute__((vector_size(4 * (lanes))));                                                \
-        vector sum[chains] = {{0}}, a = {0.5f};                                                                        \
+        vector sum[chains] = {{0}}, a = {1};                                                                           \
         double start = now();                                                                                          \
-        for (int i = 0; i < MULTIPLY_ADDS; i++) {                                                                      \
+        for (int i = 0; i < STEPS; i++) {                                                                              \
             _Pragma("GCC unroll 24") for (int c = 0; c < (chains); c++) {                                              \
-                sum[c] = sum[c] * a + a;                                                                               \
+                sum[c] = step;                                                                                         \
                 __asm__ volatile("" : IN_REGISTER(sum[c]));                                                            \
             }                                                                                                          \
         }                                                                                                              \
-        return 2.0 * MULTIPLY_ADDS * (chains) * (lanes) / (now() - start);                                             \
+        return (double)STEPS * (chains) * (operations) / (now() - start);                                              \
     }
-CHAINS(chains_128, , 4, 12)
+
+typedef float floats4 __attribute__((vector_size(16)));
+CHAINS(fp32_128, , floats4, 12, 8, sum[c] * a + a)
 #if defined(__x86_64__)
-CHAINS(chains_256, __attribute__((target("avx2,fma"))), 8, 12)
-CHAINS(chains_512, __attribute__((target("avx512f"))), 16, 24)
+typedef float floats8 __attribute__((vector_size(32)));
+CHAINS(fp32_256, __attribute__((target("avx2,fma"))), floats8, 12, 16, sum[c] * a + a)
+CHAINS(fp32_512, __attribute__((target("avx512f"))), __m512, 24, 32, sum[c] * a + a)
+CHAINS(bf16_512, __attribute__((target("avx512bf16"))), __m512, 24, 64,
+       _mm512_dpbf16_ps(sum[c], (__m512bh)a, (__m512bh)a))
+CHAINS(int8_512, __attribute__((target("avx512vnni"))), __m512i, 24, 128, _mm512_dpbusd_epi32(sum[c], a, a))
 #endif
 
-static double run_chains(void) {
+typedef double chains(void);
+
+/* The chains of each type, NULL where this processor has none. */
+typedef struct kind {
+    chains *fp32, *bf16, *int8;
+} kind;
+
+static kind find_kind(void) {
+    kind k = {.fp32 = fp32_128};
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f")) {
-        return chains_512();
+        k.fp32 = fp32_512;
+    } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        k.fp32 = fp32_256;
     }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        return chains_256();
-    }
+    k.bf16 = __builtin_cpu_supports("avx512bf16") ? bf16_512 : NULL;
+    k.int8 = __builtin_cpu_supports("avx512vnni") ? int8_512 : NULL;
 #endif
-    return chains_128();
+    return k;
 }
+
+typedef struct trials {
+    chains *run;
+    double best[MOST_THREADS];
+} trials;
 
 static void measure_thread(void *context, size_t unit, int thread) {
-    double *best = (double *)context + unit;
+    trials *t = context;
     (void)thread;
     for (int i = 0; i < TRIALS; i++) {
-        double one = run_chains();
-        *best = one > *best ? one : *best;
+        double one = t->run();
+        t->best[unit] = one > t->best[unit] ? one : t->best[unit];
     }
 }
 
-static double measure_flops(bft_pool *pool) {
-    double best[MOST_THREADS] = {0}, sum = 0;
+/* Of all threads together; 0 without chains. */
+static double measure_chains(bft_pool *pool, chains *run) {
+    trials t = {.run = run};
+    double sum = 0;
     int threads = bft_pool_threads(pool);
-    bft_pool_run(pool, (size_t)threads, measure_thread, best);
+    if (run == NULL) {
+        return 0;
+    }
+    bft_pool_run(pool, (size_t)threads, measure_thread, &t);
     for (int i = 0; i < threads; i++) {
-        sum += best[i];
+        sum += t.best[i];
     }
     return sum;
 }
@@ -101,7 +127,10 @@ bft_status bft_peak_measure(bft_error *err, int threads, bft_peak *out) {
     bft_pool *pool;
     *out = (bft_peak){0};
     BFT_TRY(bft_pool_create(err, &pool, threads));
-    out->flops = measure_flops(pool);
+    kind k = find_kind();
+    out->flops = measure_chains(pool, k.fp32);
+    out->bf16 = measure_chains(pool, k.bf16);
+    out->int8 = measure_chains(pool, k.int8);
     bft_status status = measure_bytes(err, pool, &out->bytes);
     bft_pool_destroy(pool);
     return status;

@@ -6,6 +6,8 @@
 
 typedef struct bft_peak {
     double flops; /* fp32 operations a second: multiply-adds of the widest vectors, in registers */
+    double bf16;  /* the same by vdpbf16ps, which takes two products at once; 0 where a processor lacks it */
+    double int8;  /* by vpdpbusd, which takes four; 0 where a processor lacks it */
     double bytes; /* read plus written a second by a copy that no cache holds */
 } bft_peak;
 
