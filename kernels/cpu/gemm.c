@@ -156,7 +156,8 @@ void CPU(gemm_tile_narrow)(size_t columns, size_t depth, const float *a, const f
     }
 }
 
-/* ---- The epilogue: a tile goes to C as soon as it is there. The chain of a GELU is long, and a tile's vectors side by side fill it. ---- */
+/* ---- The epilogue: a tile goes to C as soon as it is there. The chain of a GELU is long, and a tile's vectors side by side fill
+ * it. ---- */
 
 /* x -> f(x), and f'(x) into slope where that is wanted; `count` is whole vectors. */
 static void activate(bft_activation activation, size_t count, float *x, float *slope) {

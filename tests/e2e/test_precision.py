@@ -157,6 +157,35 @@ def test_a_damaged_cache_is_made_again(bertft, large, change):
     assert cache.read_bytes() == whole
 
 
+def sum_of(content):
+    """What src/base/cache.c sums: whoever forges a cache can do it too."""
+    mask, lanes = 2**64 - 1, [1, 2, 3, 4]
+    words = array.array("Q", content + bytes(32 - len(content) % 32))
+    for i in range(0, len(words), 4):
+        for k in range(4):
+            mixed = (lanes[k] ^ words[i + k]) * 0x9E3779B97F4A7C15 & mask
+            lanes[k] = mixed ^ mixed >> 32
+    total = len(content)
+    for lane in lanes:
+        total = (total ^ lane) * 0xD6E8FEB86659FD93 & mask
+        total ^= total >> 29
+    return struct.pack("Q", total)
+
+
+def test_a_forged_cache_of_nan(bertft, large):
+    """Its sums hold, and all of its weights, steps and gains are ones: NaN, and bytes that no rounding makes."""
+    int8(bertft, large)
+    [cache] = caches(large)
+    whole = cache.read_bytes()
+    entries = 128 + 64 * -(-(48 + 6 * 24) // 64)  # head, name, form, count and six matrices
+    forged = whole[:entries] + b"\xff" * (len(whole) - entries)
+    head = forged[:112] + sum_of(forged[128:])
+    assert sum_of(whole[:120]) == whole[120:128] and sum_of(whole[128:]) == whole[112:120]
+    cache.write_bytes(head + sum_of(head) + forged[128:])
+    message = bertft.fails(1, "predict", "-m", large, "--device", "cpu", "--precision", "int8", input=TEXTS)
+    assert message == "the model's answers hold a value that is not a finite number"
+
+
 def test_the_cache_of_another_form_is_none(bertft, large):
     first = int8(bertft, large)
     [cache] = caches(large)
