@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { DEPTH = 384, ROWS = 48, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
+enum { DEPTH = 768, ROWS = 48, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
 _Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
 
 size_t CPU(gemm_scratch_bytes)(size_t n) {
