@@ -358,18 +358,6 @@ static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
     }
 }
 
-/* Asks for a tile's part of C, which is written when the tile is there: memory brings it during the multiplication. */
-VECTOR_INLINE void fetch_tile(const gemm *g, const place *at) {
-    enum { LINE = 64 / sizeof(float) };
-    for (size_t r = 0; r < at->rows; r++) {
-        const float *c = g->c + (at->row + r) * g->n + at->column;
-        for (size_t i = 0; i < at->columns; i += LINE) {
-            __builtin_prefetch(c + i, 1);
-        }
-        __builtin_prefetch(c + at->columns - 1, 1);
-    }
-}
-
 static void multiply_block(void *context, size_t unit, int thread) {
     const slice *s = context;
     const gemm *g = s->g;
@@ -387,7 +375,7 @@ static void multiply_block(void *context, size_t unit, int thread) {
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
             at.row = row + r;
             at.rows = size_min(TILE_ROWS, rows - r);
-            fetch_tile(g, &at);
+            fetch_block(g->c + at.row * g->n + at.column, g->n, at.rows, at.columns);
             product(s->depth, a + r * s->depth, s->packed + at.column * s->depth, tile);
             finish_tile(g, &at, tile);
         }

@@ -38,6 +38,17 @@ void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, s
 /* The strip's `columns` <= width rows lie as columns of x: panel[k][c] = x[k][c]. */
 void CPU(pack_columns)(float *panel, size_t width, const float *x, size_t stride, size_t columns, size_t depth);
 
+/* Asks for a block of a matrix that a tile is about to be written to: memory brings it during the multiplication. */
+VECTOR_INLINE void fetch_block(const float *to, size_t stride, size_t rows, size_t columns) {
+    enum { LINE = 64 / sizeof(float) };
+    for (size_t r = 0; r < rows; r++, to += stride) {
+        for (size_t c = 0; c < columns; c += LINE) {
+            __builtin_prefetch(to + c, 1);
+        }
+        __builtin_prefetch(to + columns - 1, 1);
+    }
+}
+
 /* C = (or +=) A B, then bias and activation. A is (m, k), or lies as (k, m) where a_by_depth; B lies as (k, n) where b_by_depth,
  * else as (n, k), as the weights of a linear layer do. Dense, row-major. */
 typedef struct gemm {

@@ -320,17 +320,6 @@ static void finish_tile(const product *p, size_t row, size_t rows, size_t panel,
     }
 }
 
-/* Asks for a tile's part of y, which is written when the tile is there: memory brings it during the multiplication. */
-VECTOR_INLINE void fetch_tile(const bft_linear *op, size_t row, size_t panel) {
-    size_t behind = size_min(row + PANEL_ROWS, op->rows), last = size_min((panel + 1) * PANEL_COLUMNS, op->out) - 1;
-    for (size_t r = row; r < behind; r++) {
-        const float *y = (const float *)op->y + r * op->out;
-        __builtin_prefetch(y + panel * PANEL_COLUMNS, 1);
-        __builtin_prefetch(y + (panel * PANEL_COLUMNS + last) / 2, 1);
-        __builtin_prefetch(y + last, 1);
-    }
-}
-
 static void multiply_block(void *context, size_t unit, int thread) {
     (void)thread;
     const product *p = context;
@@ -340,9 +329,10 @@ static void multiply_block(void *context, size_t unit, int thread) {
     _Alignas(64) float sums[PANEL_ROWS * PANEL_COLUMNS];
     for (size_t panel = first; panel < behind; panel++) {
         const void *weights = (const char *)op->prepared + panel * p->layout.panel_bytes;
+        size_t from = panel * PANEL_COLUMNS, count = size_min(PANEL_COLUMNS, op->out - from);
         for (size_t r = row, taken; r < row + rows; r += taken) {
             size_t left = row + rows - r;
-            fetch_tile(op, r, panel);
+            fetch_block((const float *)op->y + r * op->out + from, op->out, size_min(PANEL_ROWS, left), count);
             taken = op->form == BFT_FORM_INT8
                         ? CPU(int8_tile)(left, p->rounded + r * p->row_bytes, p->row_bytes, weights, op->in, sums)
                         : CPU(bf16_tile)(left, (const float *)op->x + r * op->in, op->in, weights, op->in, sums);
