@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { DEPTH = 768, ROWS = 48, UNITS_PER_THREAD = 8, PANELS_LEAST = 4 };
+enum { DEPTH = 768, ROWS = 48, UNITS_PER_THREAD = 8, PANELS_LEAST = 4, LAST_PIECES = 4 };
 _Static_assert(ROWS % TILE_ROWS == 0, "a block of A is whole panels");
 
 size_t CPU(gemm_scratch_bytes)(size_t n) {
@@ -274,9 +274,10 @@ typedef struct slice {
     const gemm *g;
     bft_device *device;
     size_t start, depth;
-    const float *packed;    /* its panels of B */
-    size_t panels;          /* of B */
-    size_t columns, blocks; /* of C: panels in a block's width, and how many blocks lie side by side */
+    const float *packed; /* its panels of B */
+    size_t panels;       /* of B */
+    size_t whole, columns,
+        blocks; /* of C: rows of blocks that aren't cut; panels in a cut one's width, and how many lie side by side */
 } slice;
 
 /* Where products take bfloat16: panels that lie one behind the other. */
@@ -290,6 +291,19 @@ static void round_panels(const bft_device *device, float *panels, size_t width, 
     }
 }
 
+/* `rows` rows, wherever they lie, to a panel. */
+static void pack_panel(const bft_device *device, float *panel, size_t width, const float *const *x, size_t rows,
+                       size_t depth) {
+#if BFT_LANES == 16
+    if (device->pairs) {
+        CPU(bf16_pack_pairs)(panel, width, x, rows, depth);
+        return;
+    }
+#endif
+    pack_pointed(panel, width, x, rows, depth);
+    round_panels(device, panel, width, 1, depth);
+}
+
 void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, const float *const *rows, size_t count,
                     float *panels) {
     size_t columns = round_up(n, TILE_COLUMNS), depth;
@@ -300,18 +314,8 @@ void CPU(gemm_pack)(const bft_device *device, size_t n, size_t k, size_t panel, 
         for (size_t r = 0; r < count; r++) {
             at[r] = rows[r] + start;
         }
-        pack_pointed(to, TILE_COLUMNS, at, count, depth);
-        round_panels(device, to, TILE_COLUMNS, 1, depth);
+        pack_panel(device, to, TILE_COLUMNS, at, count, depth);
     }
-}
-
-static void pack_parts(const gemm *g, size_t column, size_t count, size_t start, size_t depth, float *to) {
-    const float *at[TILE_COLUMNS] = {0};
-    for (size_t r = 0; r < count; r++) {
-        size_t row = column + r;
-        at[r] = (const float *)g->parts[row / g->part_rows] + row % g->part_rows * g->k + start;
-    }
-    pack_pointed(to, TILE_COLUMNS, at, count, depth);
 }
 
 static void pack_b(void *context, size_t panel, int thread) {
@@ -320,14 +324,17 @@ static void pack_b(void *context, size_t panel, int thread) {
     const gemm *g = s->g;
     size_t column = panel * TILE_COLUMNS, count = size_min(TILE_COLUMNS, g->n - column);
     float *to = g->packed + column * s->depth;
-    if (g->parts != NULL) {
-        pack_parts(g, column, count, s->start, s->depth, to);
-    } else if (g->b_by_depth) {
+    if (g->b_by_depth) {
         CPU(pack_columns)(to, TILE_COLUMNS, g->b + s->start * g->n + column, g->n, count, s->depth);
-    } else {
-        CPU(pack_rows)(to, TILE_COLUMNS, g->b + column * g->k + s->start, g->k, count, s->depth);
+        round_panels(s->device, to, TILE_COLUMNS, 1, s->depth);
+        return;
     }
-    round_panels(s->device, to, TILE_COLUMNS, 1, s->depth);
+    const float *at[TILE_COLUMNS] = {0};
+    for (size_t r = 0, row = column; r < count; r++, row++) {
+        const float *part = g->parts == NULL ? g->b : g->parts[row / g->part_rows];
+        at[r] = part + (g->parts == NULL ? row : row % g->part_rows) * g->k + s->start;
+    }
+    pack_panel(s->device, to, TILE_COLUMNS, at, count, s->depth);
 }
 
 /* A block of A that lies by depth: a row of it, `rows` floats side by side, goes to as many panels, four to each. */
@@ -350,25 +357,30 @@ static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
     const gemm *g = s->g;
     if (g->a_by_depth) {
         pack_across(s, row, rows, to);
+        round_panels(s->device, to, TILE_ROWS, blocks_of(rows, TILE_ROWS), s->depth);
         return;
     }
+    const float *at[ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        at[r] = g->a + (row + r) * g->k + s->start;
+    }
     for (size_t r = 0; r < rows; r += TILE_ROWS) {
-        size_t count = size_min(TILE_ROWS, rows - r);
-        CPU(pack_rows)(to + r * s->depth, TILE_ROWS, g->a + (row + r) * g->k + s->start, g->k, count, s->depth);
+        pack_panel(s->device, to + r * s->depth, TILE_ROWS, at + r, size_min(TILE_ROWS, rows - r), s->depth);
     }
 }
 
 static void multiply_block(void *context, size_t unit, int thread) {
     const slice *s = context;
     const gemm *g = s->g;
-    size_t row = unit / s->blocks * ROWS, rows = size_min(ROWS, g->m - row);
-    size_t first = unit % s->blocks * s->columns, behind = size_min(first + s->columns, s->panels);
+    bool cut = unit >= s->whole;
+    size_t row = (cut ? s->whole + (unit - s->whole) / s->blocks : unit) * ROWS, rows = size_min(ROWS, g->m - row);
+    size_t first = cut ? (unit - s->whole) % s->blocks * s->columns : 0;
+    size_t behind = cut ? size_min(first + s->columns, s->panels) : s->panels;
     place at = {.add = g->add || s->start > 0, .last = s->start + s->depth == g->k};
     float *a = s->device->local[thread];
     _Alignas(64) float tile[TILE_SIZE];
     tile_product *product = s->device->pairs ? CPU(gemm_tile_pairs) : CPU(gemm_tile);
     pack_a(s, row, rows, a);
-    round_panels(s->device, a, TILE_ROWS, blocks_of(rows, TILE_ROWS), s->depth);
     for (size_t panel = first; panel < behind; panel++) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
@@ -382,15 +394,25 @@ static void multiply_block(void *context, size_t unit, int thread) {
     }
 }
 
-/* Few rows are cut by columns too, so that there is work for all threads: that changes no sum, only who computes it. */
+/* Few rows are cut by columns too, so that there is work for all threads; of many only the last, so that all threads end at once. That
+ * changes no sum, only who computes it. */
+static void share_out(slice *s, size_t row_blocks, size_t threads) {
+    size_t wanted = threads == 1 ? 1 : UNITS_PER_THREAD * threads, pieces = blocks_of(wanted, row_blocks);
+    if (pieces == 1) {
+        s->whole = threads == 1 ? row_blocks : row_blocks - threads;
+        pieces = LAST_PIECES;
+    }
+    s->columns = size_max(PANELS_LEAST, blocks_of(s->panels, pieces));
+    s->blocks = blocks_of(s->panels, s->columns);
+}
+
 void CPU(gemm_run)(bft_device *device, const gemm *g) {
     size_t row_blocks = blocks_of(g->m, ROWS), panels = blocks_of(g->n, TILE_COLUMNS);
     if (g->k == 0 || row_blocks == 0 || panels == 0) {
         return;
     }
-    size_t threads = (size_t)bft_pool_threads(device->pool), wanted = threads == 1 ? 1 : UNITS_PER_THREAD * threads;
-    size_t columns = size_max(PANELS_LEAST, blocks_of(panels, blocks_of(wanted, row_blocks)));
-    slice s = {.g = g, .device = device, .panels = panels, .columns = columns, .blocks = blocks_of(panels, columns)};
+    slice s = {.g = g, .device = device, .panels = panels};
+    share_out(&s, row_blocks, (size_t)bft_pool_threads(device->pool));
     for (s.start = 0; s.start < g->k; s.start += s.depth) {
         s.depth = size_min(slice_depth(g->k), g->k - s.start);
         s.packed = g->packed;
@@ -399,6 +421,6 @@ void CPU(gemm_run)(bft_device *device, const gemm *g) {
         } else {
             bft_pool_run(device->pool, panels, pack_b, &s);
         }
-        bft_pool_run(device->pool, row_blocks * s.blocks, multiply_block, &s);
+        bft_pool_run(device->pool, s.whole + (row_blocks - s.whole) * s.blocks, multiply_block, &s);
     }
 }

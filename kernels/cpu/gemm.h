@@ -31,6 +31,10 @@ bool CPU(bf16_in_pairs)(void); /* whether this processor is made for it */
 void CPU(bf16_round)(float *panel, size_t count);
 void CPU(bf16_fold)(float *panel, size_t width, size_t depth);
 void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile);
+#if BFT_LANES == 16
+/* A panel packed and folded in one: `rows` <= width pointers to rows of `depth` floats. */
+void CPU(bf16_pack_pairs)(float *panel, size_t width, const float *const *x, size_t rows, size_t depth);
+#endif
 
 /* The strip's `rows` <= width rows lie as rows of x, `stride` apart: panel[k][r] = x[r][k]. */
 void CPU(pack_rows)(float *panel, size_t width, const float *x, size_t stride, size_t rows, size_t depth);

@@ -41,6 +41,11 @@ PAIRS static inline vf fold(vf low, vf high) {
     return (vf)_mm512_permutexvar_epi16((__m512i)turn, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
 }
 
+/* Those of a row, 32 floats, to 16 pairs. */
+PAIRS static inline vf neighbours(vf low, vf high) {
+    return (vf)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+}
+
 PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (pairs_vector)a, (pairs_vector)b);
 }
@@ -49,6 +54,15 @@ PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
 static inline vf fold(vf low, vf high) {
     return (vf)(rounded(low) >> 16 | rounded(high));
 }
+
+#if BFT_LANES == 16
+static inline vf neighbours(vf low, vf high) {
+    vu a = rounded(low), b = rounded(high);
+    vu even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    vu odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return (vf)(even >> 16 | odd);
+}
+#endif
 
 static inline vf multiply_pairs(vf sum, vf a, vf b) {
     vf low = (vf)((vu)a << 16) * (vf)((vu)b << 16);
@@ -68,6 +82,41 @@ PAIRS void CPU(bf16_fold)(float *panel, size_t width, size_t depth) {
         }
     }
 }
+
+#if BFT_LANES == 16
+/* Up to 16 rows, `width` of the panel's `stride`: as pack_block in gemm.c, but of pairs. */
+PAIRS static void pack_pairs(float *panel, size_t stride, size_t width, const float *const *x, size_t rows,
+                             size_t depth) {
+    size_t pairs = (depth + 1) / 2;
+    for (size_t p = 0; p < pairs; p += LANES) {
+        size_t count = size_min(LANES, pairs - p), left = depth - 2 * p;
+        vf v[LANES];
+        UNROLLED
+        for (size_t r = 0; r < LANES; r++) {
+            v[r] = (vf){0};
+            if (r < rows) {
+                const float *from = x[r] + 2 * p;
+                vf high = left > LANES ? vf_load_some(from + LANES, left - LANES) : (vf){0};
+                v[r] = neighbours(vf_load_some(from, left), high);
+            }
+        }
+        vf16_transpose(v);
+        UNROLLED
+        for (size_t i = 0; i < LANES; i++) {
+            if (i < count) {
+                vf_store_some(panel + (p + i) * stride, v[i], p + i + 1 == pairs ? width : LANES);
+            }
+        }
+    }
+}
+
+void CPU(bf16_pack_pairs)(float *panel, size_t width, const float *const *x, size_t rows, size_t depth) {
+    for (size_t r = 0; r < width; r += LANES) {
+        size_t count = r < rows ? size_min(LANES, rows - r) : 0;
+        pack_pairs(panel + r, width, size_min(LANES, width - r), x + r, count, depth);
+    }
+}
+#endif
 
 /* As gemm_tile, over folded panels. */
 PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {

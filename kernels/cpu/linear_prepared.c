@@ -11,7 +11,7 @@
 #include <math.h>
 #include <sys/mman.h>
 
-enum { ROWS = 48, ROUNDED_ROWS = 4, UNITS_WANTED = 32, PANELS_LEAST = 4 };
+enum { ROWS = 48, ROUNDED_ROWS = 4, UNITS_WANTED = 128, PANELS_LEAST = 4 };
 _Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
 
 /* fp32: the panels of gemm_pack stand behind this. Fresh memory for them can take longer to come than a product or two, so weights that
