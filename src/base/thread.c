@@ -35,6 +35,8 @@ struct bft_pool {
     bft_work *work; /* of the current run, like context and units: who has taken one of its units may read them */
     void *context;
     size_t units;
+    bool spreads;                               /* there is a processor for each thread */
+    atomic_int processor;                       /* that the caller is on */
     alignas(CACHE_LINE) atomic_long left;       /* units that nobody has taken; below 0 where somebody came in vain */
     alignas(CACHE_LINE) atomic_long unfinished; /* units that are not done */
     alignas(CACHE_LINE) atomic_llong spin_from; /* the time before which nobody spins */
@@ -145,6 +147,22 @@ static void take_units(bft_pool *pool, int thread) {
     }
 }
 
+/* The system may wake a worker on the caller's processor while another is free, and leave both there for as long as each sleeps and
+ * wakes in short turns: they would share one. Who finds itself there moves away. */
+static void leave_caller(const bft_pool *pool) {
+    int here = sched_getcpu();
+    cpu_set_t usable, others;
+    if (!pool->spreads || here != atomic_load_explicit(&pool->processor, memory_order_relaxed) ||
+        sched_getaffinity(0, sizeof usable, &usable) != 0) {
+        return;
+    }
+    others = usable;
+    CPU_CLR((size_t)here, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) {
+        (void)sched_setaffinity(0, sizeof usable, &usable);
+    }
+}
+
 static void *worker_main(void *argument) {
     worker self = *(worker *)argument;
     free(argument);
@@ -153,6 +171,7 @@ static void *worker_main(void *argument) {
         if (atomic_load(&self.pool->stop)) {
             return NULL;
         }
+        leave_caller(self.pool);
         take_units(self.pool, self.thread);
     }
 }
@@ -193,7 +212,8 @@ bft_status bft_pool_create(bft_error *err, bft_pool **out, int threads) {
     if (pool == NULL) {
         return bft_error_memory(err, sizeof *pool);
     }
-    *pool = (bft_pool){.threads = 1, .spin_from = wanted <= usable_processors() ? 0 : LLONG_MAX};
+    bool spreads = wanted <= usable_processors();
+    *pool = (bft_pool){.threads = 1, .spreads = spreads, .spin_from = spreads ? 0 : LLONG_MAX};
     bell_create(&pool->start);
     bell_create(&pool->done);
     pool->handles = calloc((size_t)wanted, sizeof *pool->handles);
@@ -238,6 +258,7 @@ void bft_pool_run(bft_pool *pool, size_t units, bft_work *work, void *context) {
     pool->work = work;
     pool->context = context;
     pool->units = units;
+    atomic_store_explicit(&pool->processor, sched_getcpu(), memory_order_relaxed);
     atomic_store(&pool->unfinished, (long)units);
     atomic_store(&pool->left, (long)units);
     bell_ring(&pool->start, units - 1);

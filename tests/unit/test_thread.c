@@ -4,6 +4,7 @@
 
 #include "base/thread.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -86,6 +87,34 @@ static void workers_come_awake_or_asleep(void **state) {
     bft_pool_destroy(pool);
 }
 
+typedef struct places {
+    cpu_set_t allowed; /* the caller's */
+    atomic_int others; /* units whose thread is allowed elsewhere */
+} places;
+
+static void compare_places(void *context, size_t unit, int thread) {
+    (void)unit, (void)thread;
+    places *p = context;
+    cpu_set_t allowed;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    p->others += !CPU_EQUAL(&allowed, &p->allowed);
+    rest(20000);
+}
+
+/* A worker that moved off the caller's processor may run anywhere again. */
+static void workers_stay_free_to_move(void **state) {
+    (void)state;
+    bft_pool *pool;
+    places p = {0};
+    assert_int_equal(sched_getaffinity(0, sizeof p.allowed, &p.allowed), 0);
+    assert_int_equal(bft_pool_create(&err, &pool, 0), BFT_OK);
+    for (int run = 0; run < RUNS; run++) {
+        bft_pool_run(pool, UNITS, compare_places, &p);
+    }
+    bft_pool_destroy(pool);
+    assert_int_equal(p.others, 0);
+}
+
 static void a_pool_may_be_never_used(void **state) {
     (void)state;
     for (int i = 0; i < 100; i++) {
@@ -99,6 +128,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_follow_each_other),
         cmocka_unit_test(workers_come_awake_or_asleep),
+        cmocka_unit_test(workers_stay_free_to_move),
         cmocka_unit_test(a_pool_may_be_never_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
