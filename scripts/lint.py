@@ -10,7 +10,7 @@ LAYER = {
 }
 # The layer of each public header is that of its module.
 PUBLIC = {
-    "error": "base", "config": "config", "tokenizer": "text", "weights": "weights", "data": "data", "model": "nn",
+    "error": "base", "config": "config", "tokenizer": "text", "vocab": "text", "weights": "weights", "data": "data", "model": "nn",
     "train": "train", "predict": "infer",
 }
 ROOT = pathlib.Path(__file__).resolve().parent.parent

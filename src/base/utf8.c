@@ -60,6 +60,24 @@ bool bft_utf8_valid(const char *text, size_t length) {
     return bft_utf8_valid_prefix(text, length) == length;
 }
 
+bft_status bft_utf8_repair(bft_error *err, const char **text, size_t *length, bft_buffer *out) {
+    size_t at = bft_utf8_valid_prefix(*text, *length);
+    if (at == *length) {
+        return BFT_OK;
+    }
+    bft_buffer_clear(out);
+    BFT_TRY(bft_buffer_append(err, out, *text, at));
+    while (at < *length) {
+        uint32_t scalar;
+        at += bft_utf8_decode(*text + at, *length - at, &scalar);
+        char bytes[4];
+        BFT_TRY(bft_buffer_append(err, out, bytes, bft_utf8_encode(scalar, bytes)));
+    }
+    *text = out->data;
+    *length = out->length;
+    return BFT_OK;
+}
+
 size_t bft_utf8_encode(uint32_t scalar, char out[4]) {
     if (scalar < 0x80) {
         out[0] = (char)scalar;

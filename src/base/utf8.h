@@ -2,6 +2,9 @@
 #ifndef BFT_BASE_UTF8_H
 #define BFT_BASE_UTF8_H
 
+#include "bertft/error.h"
+#include "base/buffer.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +19,10 @@ size_t bft_utf8_decode(const char *text, size_t length, uint32_t *scalar);
 /* How many bytes of the text are UTF-8, from its start; whether all of it is. */
 size_t bft_utf8_valid_prefix(const char *text, size_t length);
 bool bft_utf8_valid(const char *text, size_t length);
+
+/* Where the text isn't all UTF-8, makes it one that is in `out`, U+FFFD for each ill-formed part; most texts are left where
+ * they are. */
+bft_status bft_utf8_repair(bft_error *err, const char **text, size_t *length, bft_buffer *out);
 
 /* Writes 1 to 4 bytes and returns their number. `scalar` must be a Unicode scalar value. */
 size_t bft_utf8_encode(uint32_t scalar, char out[4]);

@@ -10,6 +10,7 @@ bft_status bft_command_eval(bft_error *err, int argc, char **argv);
 bft_status bft_command_predict(bft_error *err, int argc, char **argv);
 bft_status bft_command_embed(bft_error *err, int argc, char **argv);
 bft_status bft_command_tokenize(bft_error *err, int argc, char **argv);
+bft_status bft_command_vocab(bft_error *err, int argc, char **argv);
 bft_status bft_command_import(bft_error *err, int argc, char **argv);
 bft_status bft_command_export(bft_error *err, int argc, char **argv);
 bft_status bft_command_info(bft_error *err, int argc, char **argv);

@@ -22,6 +22,7 @@ static const command commands[] = {
     {"predict", bft_command_predict, "read the tone of dialogues or lines"},
     {"embed", bft_command_embed, "vectors of lines"},
     {"tokenize", bft_command_tokenize, "token ids of lines"},
+    {"vocab", bft_command_vocab, "learn a vocabulary from text"},
     {"import", bft_command_import, "any Hugging Face folder into our form"},
     {"export", bft_command_export, "a run into a folder that transformers opens"},
     {"info", bft_command_info, "about a model, a run, or this machine"},

@@ -16,25 +16,6 @@ struct bft_encoding_scratch {
     size_t types_capacity;
 };
 
-/* Replaces what isn't UTF-8 with U+FFFD; most texts are left where they are. */
-static bft_status repair(bft_error *err, const char **text, size_t *length, bft_buffer *out) {
-    size_t at = bft_utf8_valid_prefix(*text, *length);
-    if (at == *length) {
-        return BFT_OK;
-    }
-    bft_buffer_clear(out);
-    BFT_TRY(bft_buffer_append(err, out, *text, at));
-    while (at < *length) {
-        uint32_t scalar;
-        at += bft_utf8_decode(*text + at, *length - at, &scalar);
-        char bytes[4];
-        BFT_TRY(bft_buffer_append(err, out, bytes, bft_utf8_encode(scalar, bytes)));
-    }
-    *text = out->data;
-    *length = out->length;
-    return BFT_OK;
-}
-
 static bft_status append_id(bft_error *err, bft_ids *ids, uint32_t id) {
     BFT_TRY(bft_ids_reserve(err, ids, 1));
     ids->data[ids->count++] = id;
@@ -64,7 +45,7 @@ static bft_status encode_stretch(bft_error *err, const bft_tokenizer *tokenizer,
 /* Appends the ids of a text the long way; may stop once `enough` ids are there. */
 static bft_status encode_slowly(bft_error *err, const bft_tokenizer *tokenizer, const char *text, size_t length,
                                 size_t enough, struct bft_encoding_scratch *scratch) {
-    BFT_TRY(repair(err, &text, &length, &scratch->valid));
+    BFT_TRY(bft_utf8_repair(err, &text, &length, &scratch->valid));
     bft_added_search search = {0};
     const bft_added_token *token;
     do {

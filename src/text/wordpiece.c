@@ -33,8 +33,7 @@ void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix) {
     }
 }
 
-/* Whether a word has at most `most` characters. */
-static bool is_short(const char *word, size_t length, size_t most) {
+bool bft_wordpiece_is_short(const char *word, size_t length, size_t most) {
     size_t characters = 0;
     for (size_t i = 0; i < length && length > most; i++) { /* no character is less than a byte */
         characters += ((unsigned char)word[i] & 0xC0) != 0x80;
@@ -44,7 +43,7 @@ static bool is_short(const char *word, size_t length, size_t most) {
 
 void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t length, bft_ids *ids) {
     size_t before = ids->count, at = 0;
-    bool known = is_short(word, length, model->longest_word);
+    bool known = bft_wordpiece_is_short(word, length, model->longest_word);
     while (known && at < length) {
         size_t matched = 0;
         uint32_t id = BFT_TRIE_NONE;
@@ -63,30 +62,33 @@ void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t len
     }
 }
 
+bool bft_wordpiece_next(const char *text, size_t length, size_t *at, size_t *start) {
+    *start = *at;
+    while (*at < length) { /* up to the character that ends the word */
+        uint32_t scalar;
+        size_t taken = bft_unicode_next(text + *at, &scalar);
+        uint8_t flags = bft_unicode_flags(scalar);
+        if ((flags & (BFT_SPACE | BFT_PUNCTUATION)) == 0) {
+            *at += taken;
+        } else if (*at > *start) {
+            return true;
+        } else {
+            *at += taken;
+            if ((flags & BFT_PUNCTUATION) != 0) {
+                return true;
+            }
+            *start = *at;
+        }
+    }
+    return *at > *start;
+}
+
 bft_status bft_wordpiece_encode(bft_error *err, const bft_wordpiece *model, const char *text, size_t length,
                                 size_t enough, bft_ids *ids) {
-    for (size_t at = 0; at < length && ids->count < enough;) {
-        size_t start = at;
-        uint8_t flags = 0;
-        size_t taken = 0;
-        while (at < length) { /* up to the character that ends the word */
-            uint32_t scalar;
-            taken = bft_unicode_next(text + at, &scalar);
-            flags = bft_unicode_flags(scalar);
-            if ((flags & (BFT_SPACE | BFT_PUNCTUATION)) != 0) {
-                break;
-            }
-            at += taken;
-        }
-        bool punctuation = at < length && (flags & BFT_PUNCTUATION) != 0;
+    size_t at = 0, start;
+    while (ids->count < enough && bft_wordpiece_next(text, length, &at, &start)) {
         BFT_TRY(bft_ids_reserve(err, ids, at - start + 4));
-        if (at > start) {
-            bft_wordpiece_word(model, text + start, at - start, ids);
-        }
-        if (punctuation) {
-            bft_wordpiece_word(model, text + at, taken, ids);
-        }
-        at += at < length ? taken : 0;
+        bft_wordpiece_word(model, text + start, at - start, ids);
     }
     return BFT_OK;
 }

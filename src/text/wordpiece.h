@@ -25,6 +25,13 @@ bft_status bft_ids_reserve(bft_error *err, bft_ids *ids, size_t more);
 /* Finds the prefix's node once the trie is there. */
 void bft_wordpiece_set_prefix(bft_wordpiece *model, bft_text prefix);
 
+/* Whether a word has at most `most` characters. */
+bool bft_wordpiece_is_short(const char *word, size_t length, size_t most);
+
+/* The next word of a text in normal form from *at on, as BertPreTokenizer has it: what stands between spaces, and each
+ * punctuation character by itself. It is text[*start .. *at). False: there is none. */
+bool bft_wordpiece_next(const char *text, size_t length, size_t *at, size_t *start);
+
 /* Appends the pieces of one word in normal form, for which there is room: it has at most as many as bytes. */
 void bft_wordpiece_word(const bft_wordpiece *model, const char *word, size_t length, bft_ids *ids);
 
