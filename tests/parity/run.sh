@@ -14,6 +14,7 @@ vocabularies= # real ones where they are there, else that of checkpoints/mini-ru
 [ ! -d ../shared/data/vocab ] || vocabularies="--shared ../shared"
 # shellcheck disable=SC2086
 $python tests/parity/tokenizer.py $vocabularies --program "$build/tests/tokenize_stream" --quick
+$python tests/parity/vocab.py --build "$build"
 $python tests/parity/export.py --build "$build"
 $python tests/parity/models.py --build "$build"
 $python tests/parity/steps.py --build "$build"
