@@ -159,7 +159,8 @@ typedef struct bft_attention {
     void *dq, *dk, *dv; /* =, with the strides of q, k, v */
 } bft_attention;
 
-/* ---- residual_norm, x, residual, y and their gradients values: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput) ---- */
+/* ---- residual_norm, x, residual, y and their gradients values: y = LayerNorm(dropout(x) + residual) (BertSelfOutput, BertOutput); where
+ * residual is NULL, without it (BertPredictionHeadTransform) ---- */
 typedef struct bft_residual_norm {
     size_t rows, channels;
     float eps;
@@ -169,9 +170,10 @@ typedef struct bft_residual_norm {
     void *y; /* (rows, C) = ; may be the same memory as x or residual */
     void *saved, *scratch;
     /* backward */
-    const void *dy;       /* (rows, C) */
-    void *dx;             /* (rows, C) = */
-    void *dresidual;      /* (rows, C) = ; may be the same memory as dy; with dropout 0 it equals dx, and may be dx */
+    const void *dy; /* (rows, C) */
+    void *dx;       /* (rows, C) = */
+    void *
+        dresidual; /* (rows, C) = ; may be the same memory as dy; with dropout 0 it equals dx, and may be dx; NULL: not wanted */
     void *dgamma, *dbeta; /* (C) += ; NULL: frozen */
 } bft_residual_norm;
 
@@ -224,6 +226,26 @@ typedef struct bft_loss {
     double *total; /* device, += their sum, from the first to the last */
     void *dlogits; /* (B, K) =, or NULL */
 } bft_loss;
+
+/* ---- tied_loss: the loss of a masked language model whose decoder is the word table (BertLMPredictionHead, DistilBertForMaskedLM):
+ * logits = x table^T + bias over all V words, and torch's CrossEntropyLoss of them; forward and gradient in one go, as with loss. Softmax
+ * and gradient go over the vocabulary in tiles: `scratch` doesn't grow with it. ---- */
+typedef struct bft_tied_loss {
+    size_t rows, channels, vocabulary; /* M masked positions, which may be none; C, V */
+    const void *x;                     /* (M, C) values */
+    const void *table;                 /* (V, C) values: the word table as weights */
+    const void *bias;                  /* (V) reals */
+    const uint32_t *target;            /* (M) */
+    double normalizer;
+    double *loss;  /* device, (M) = each row's share: (log of the sum of e^logits - the target's logit) / normalizer */
+    double *total; /* device, += their sum, from the first to the last */
+    double *hits;  /* device, += the number of rows whose largest logit, of equal ones the first, is the target's */
+    void *scratch;
+    /* gradient; dx NULL: the loss alone */
+    void *dx;     /* (M, C) values = */
+    void *dtable; /* (V, C) reals += ; NULL: frozen */
+    void *dbias;  /* (V) reals += */
+} bft_tied_loss;
 
 /* ---- norm: the norm of all gradients of a step, and the factor that clips it, as torch.nn.utils.clip_grad_norm_:
  * min(1, limit / (norm + 1e-6)). Once a norm isn't finite, `failed` keeps that step's number, and every AdamW
@@ -368,6 +390,8 @@ struct bft_ops {
     void (*mean_backward)(bft_device *device, const bft_mean *op);
     void (*mask)(bft_device *device, const bft_mask *op);
     void (*loss)(bft_device *device, const bft_loss *op);
+    void (*tied_loss_memory)(const bft_tied_loss *op, bft_memory *out);
+    void (*tied_loss)(bft_device *device, const bft_tied_loss *op);
 
     void (*norm)(bft_device *device, const bft_norm *op);
     void (*adamw)(bft_device *device, const bft_adamw *op);

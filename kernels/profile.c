@@ -91,6 +91,12 @@ static double attention_pairs(const bft_attention *op) {
     return pairs * (double)(op->heads * op->head_size);
 }
 
+/* Multiply-adds, but for those that are done twice. */
+static double tied_products(const bft_tied_loss *op) {
+    double one = product(op->rows, op->channels) * (double)op->vocabulary;
+    return op->dx == NULL ? one : op->dtable == NULL ? 2 * one : 3 * one;
+}
+
 static double embed_gradients(const bft_embed *op) {
     double words = op->dword != NULL ? product(op->words, op->channels) : 0;
     return words + (op->dposition_table != NULL ? 2 * product(op->rows, op->channels) : 0);
@@ -144,6 +150,7 @@ TIMED(mean_forward, bft_mean, "mean", "forward", 0, product(op->start[op->batch]
 TIMED(mean_backward, bft_mean, "mean", "backward", 0, product(op->start[op->batch] + op->batch, op->channels) * v)
 TIMED(mask, bft_mask, "mask", "both", 0, product(op->rows, op->channels) * 2 * v)
 TIMED(loss, bft_loss, "loss", "both", 0, product(op->batch, op->classes) * (op->dlogits != NULL ? 2 : 1) * r)
+TIMED(tied_loss, bft_tied_loss, "tied_loss", "both", 2 * tied_products(op), 0)
 TIMED(norm, bft_norm, "norm", "update", 0, norm_elements(op) * r)
 TIMED(adamw, bft_adamw, "adamw", "update", 0, adamw_elements(op) * (7 * r + (op->values != NULL ? v : 0)))
 TIMED(adamw_rows, bft_adamw_rows, "adamw_rows", "update", 0, adamw_rows_elements(op) * r)
@@ -293,6 +300,7 @@ static void wrap(bft_ops *ops) {
     ops->mean_backward = mean_backward;
     ops->mask = mask;
     ops->loss = loss;
+    ops->tied_loss = tied_loss;
     ops->norm = norm;
     ops->adamw = adamw;
     ops->adamw_rows = adamw_rows;

@@ -154,6 +154,8 @@ static bft_status device_open_bf16(bft_error *err, const bft_device_options *opt
         .mean_backward = CPU(mean_backward),                      \
         .mask = CPU(mask),                                        \
         .loss = CPU(loss),                                        \
+        .tied_loss_memory = CPU(tied_loss_memory),                \
+        .tied_loss = CPU(tied_loss),                              \
         .norm = CPU(norm),                                        \
         .adamw = CPU(adamw),                                      \
         .adamw_rows = CPU(adamw_rows),                            \

@@ -119,6 +119,8 @@ void CPU(mean_forward)(bft_device *device, const bft_mean *op);
 void CPU(mean_backward)(bft_device *device, const bft_mean *op);
 void CPU(mask)(bft_device *device, const bft_mask *op);
 void CPU(loss)(bft_device *device, const bft_loss *op);
+void CPU(tied_loss_memory)(const bft_tied_loss *op, bft_memory *out);
+void CPU(tied_loss)(bft_device *device, const bft_tied_loss *op);
 
 void CPU(norm)(bft_device *device, const bft_norm *op);
 void CPU(adamw)(bft_device *device, const bft_adamw *op);

@@ -22,8 +22,8 @@ static void block_forward(void *context, size_t unit, int thread) {
     const bft_residual_norm *op = t->op;
     size_t channels = op->channels, start = unit * ROW_BLOCK;
     for (size_t row = start; row < size_min(start + ROW_BLOCK, op->rows); row++) {
-        const float *x = (const float *)op->x + row * channels,
-                    *residual = (const float *)op->residual + row * channels;
+        const float *x = (const float *)op->x + row * channels;
+        const float *residual = op->residual == NULL ? NULL : (const float *)op->residual + row * channels;
         float *y = (float *)op->y + row * channels,
               *sum = t->saved.normal == NULL ? y : t->saved.normal + row * channels;
         CPU(dropout_add)(&op->dropout, row, channels, x, residual, sum);
@@ -45,7 +45,8 @@ static void block_backward(void *context, size_t unit, int thread) {
     memset(partial, 0, 2 * channels * sizeof *partial);
     for (size_t row = start; row < size_min(start + ROW_BLOCK, op->rows); row++) {
         const float *dy = (const float *)op->dy + row * channels;
-        float *dresidual = (float *)op->dresidual + row * channels, *dx = (float *)op->dx + row * channels;
+        float *dx = (float *)op->dx + row * channels;
+        float *dresidual = op->dresidual == NULL ? dx : (float *)op->dresidual + row * channels;
         CPU(norm_row_backward)(row, channels, op->gamma, t->saved, dy, dresidual, partial);
         CPU(dropout_add)(&op->dropout, row, channels, dresidual, NULL, dx);
     }

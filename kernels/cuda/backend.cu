@@ -135,6 +135,8 @@ template <typename T, bft_dtype VALUES> static bft_ops make_ops(const char *name
     ops.mean_backward = bft_cuda<T>::mean_backward;
     ops.mask = bft_cuda<T>::mask;
     ops.loss = bft_cuda_loss;
+    ops.tied_loss_memory = bft_cuda<T>::tied_loss_memory;
+    ops.tied_loss = bft_cuda<T>::tied_loss;
     ops.norm = bft_cuda_norm;
     ops.adamw = bft_cuda_adamw<T>;
     ops.adamw_rows = bft_cuda_adamw_rows;

@@ -106,6 +106,8 @@ template <typename T> struct bft_cuda {
     static void mean_forward(bft_device *device, const bft_mean *op);
     static void mean_backward(bft_device *device, const bft_mean *op);
     static void mask(bft_device *device, const bft_mask *op);
+    static void tied_loss_memory(const bft_tied_loss *op, bft_memory *out);
+    static void tied_loss(bft_device *device, const bft_tied_loss *op);
 };
 
 /* At the end of an op's file. */
@@ -116,6 +118,7 @@ template <typename T> struct bft_cuda {
 
 /* Those that know reals only. */
 void bft_cuda_loss(bft_device *device, const bft_loss *op);
+void bft_cuda_add(bft_device *device, const double *items, double *total, const uint32_t *count); /* += first to last */
 void bft_cuda_norm(bft_device *device, const bft_norm *op);
 template <typename T> void bft_cuda_adamw(bft_device *device, const bft_adamw *op);
 void bft_cuda_adamw_rows(bft_device *device, const bft_adamw_rows *op);

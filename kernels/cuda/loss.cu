@@ -88,13 +88,13 @@ __global__ void losses(loss_view v) {
 }
 
 /* From the first to the last; all threads fetch, one adds. */
-__global__ void add_losses(const double *loss, double *total, const uint32_t *batch) {
+__global__ void add_items(const double *items, double *total, const uint32_t *count) {
     SHARED(double, some); /* (TOTAL_THREADS) */
     double sum = *total;
-    for (size_t first = 0; first < *batch; first += TOTAL_THREADS) {
-        size_t left = *batch - first;
+    for (size_t first = 0; first < *count; first += TOTAL_THREADS) {
+        size_t left = *count - first;
         if (threadIdx.x < left) {
-            some[threadIdx.x] = loss[first + threadIdx.x];
+            some[threadIdx.x] = items[first + threadIdx.x];
         }
         __syncthreads();
         for (size_t i = 0; threadIdx.x == 0 && i < TOTAL_THREADS && i < left; i++) {
@@ -105,6 +105,10 @@ __global__ void add_losses(const double *loss, double *total, const uint32_t *ba
     if (threadIdx.x == 0) {
         *total = sum;
     }
+}
+
+void bft_cuda_add(bft_device *device, const double *items, double *total, const uint32_t *count) {
+    LAUNCH(device, add_items, dim3(1), TOTAL_THREADS, TOTAL_THREADS * sizeof(double), items, total, count);
 }
 
 /* An array of K numbers a sample, with room for the padded batch. */
@@ -133,6 +137,5 @@ void bft_cuda_loss(bft_device *device, const bft_loss *op) {
         return;
     }
     LAUNCH(device, losses, blocks_for(v.rows, LOSS_THREADS), LOSS_THREADS, 0, v);
-    LAUNCH(device, add_losses, dim3(1), TOTAL_THREADS, TOTAL_THREADS * sizeof(double),
-           static_cast<const double *>(op->loss), op->total, v.batch);
+    bft_cuda_add(device, op->loss, op->total, v.batch);
 }

@@ -17,9 +17,11 @@ __global__ void __launch_bounds__(ROW_THREADS)
     }
     float *sum = row_in(shared, channels);
     for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
-        float a[WIDTH], b[WIDTH];
+        float a[WIDTH], b[WIDTH] = {};
         load(x + start + c, a);
-        load(residual + start + c, b);
+        if (residual != NULL) {
+            load(residual + start + c, b);
+        }
         drop(key, row, c, a);
         for (int i = 0; i < WIDTH; i++) {
             a[i] += b[i];
@@ -45,7 +47,9 @@ __global__ void __launch_bounds__(ROW_THREADS)
     norm_slope slope = slope_of_row<WIDTH>(dy, row, gamma, channels, none, saved, g);
     for (size_t c = first_channel<WIDTH>(); c < channels; c += CHANNEL_STEP<WIDTH>) {
         norm_gradient(g + c, saved.normal + start + c, slope, d);
-        store(dresidual + start + c, d);
+        if (dresidual != NULL) {
+            store(dresidual + start + c, d);
+        }
         drop(key, row, c, d);
         store(dx + start + c, d);
     }

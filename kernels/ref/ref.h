@@ -96,6 +96,8 @@ void REF(mean_forward)(bft_device *device, const bft_mean *op);
 void REF(mean_backward)(bft_device *device, const bft_mean *op);
 void REF(mask)(bft_device *device, const bft_mask *op);
 void REF(loss)(bft_device *device, const bft_loss *op);
+void REF(tied_loss_memory)(const bft_tied_loss *op, bft_memory *out);
+void REF(tied_loss)(bft_device *device, const bft_tied_loss *op);
 
 void REF(norm)(bft_device *device, const bft_norm *op);
 void REF(adamw)(bft_device *device, const bft_adamw *op);

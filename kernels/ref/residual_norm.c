@@ -13,7 +13,8 @@ void REF(residual_norm_forward)(bft_device *device, const bft_residual_norm *op)
     for (size_t r = 0; r < op->rows; r++) {
         for (size_t c = 0; c < op->channels; c++) {
             size_t i = r * op->channels + c;
-            y[i] = (real)((double)x[i] * dropout_in_row(&op->dropout, r, c) + (double)residual[i]);
+            y[i] = (real)((double)x[i] * dropout_in_row(&op->dropout, r, c) +
+                          (residual == NULL ? 0 : (double)residual[i]));
         }
         REF(norm_row)(r, op->channels, op->eps, op->gamma, op->beta, y, saved);
     }
@@ -22,9 +23,8 @@ void REF(residual_norm_forward)(bft_device *device, const bft_residual_norm *op)
 void REF(residual_norm_backward)(bft_device *device, const bft_residual_norm *op) {
     (void)device;
     norm_saved saved = REF(norm_saved_at)(op->saved, op->rows, op->channels);
-    REF(norm_backward)(op->rows, op->channels, op->gamma, saved, op->dy, op->dresidual, op->dgamma, op->dbeta);
-    const real *dresidual = op->dresidual;
-    real *dx = op->dx;
+    real *dx = op->dx, *dresidual = op->dresidual != NULL ? op->dresidual : dx;
+    REF(norm_backward)(op->rows, op->channels, op->gamma, saved, op->dy, dresidual, op->dgamma, op->dbeta);
     for (size_t r = 0; r < op->rows; r++) {
         for (size_t c = 0; c < op->channels; c++) {
             size_t i = r * op->channels + c;

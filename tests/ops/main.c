@@ -7,11 +7,12 @@
 #include <string.h>
 
 static const subject *const subjects[] = {
-    &memory_subject,    &to_device_subject,     &to_values_subject,
-    &embed_subject,     &linear_subject,        &linear_prepared_subject,
-    &attention_subject, &residual_norm_subject, &gather_subject,
-    &mean_subject,      &mask_subject,          &loss_subject,
-    &norm_subject,      &adamw_subject,         &adamw_rows_subject,
+    &memory_subject,     &to_device_subject,     &to_values_subject,
+    &embed_subject,      &linear_subject,        &linear_prepared_subject,
+    &attention_subject,  &residual_norm_subject, &gather_subject,
+    &mean_subject,       &mask_subject,          &loss_subject,
+    &tied_loss_subject,  &norm_subject,          &adamw_subject,
+    &adamw_rows_subject,
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], MAX_BACKENDS = 16 };
 
@@ -121,7 +122,8 @@ static bool is_case(const session *all, const subject *s, size_t shape, bft_dtyp
     bool is_long = s->is_long != NULL && s->is_long((const char *)s->shapes + shape * s->shape_size);
     bool spared = is_long && (all->options.brief || (values != BFT_F32 && strncmp(ops->name, "cudasim", 7) == 0));
     bool known = s->is_known == NULL || s->is_known(ops, (const char *)s->shapes + shape * s->shape_size);
-    bool other = ops->factors == ops->values || s == &linear_subject || s == &linear_prepared_subject; /* else it is the table with longer factors */
+    bool other = ops->factors == ops->values || s == &linear_subject ||
+                 s == &linear_prepared_subject; /* else it is the table with longer factors */
     return ops->factors == values && other && is_chosen(&all->options, ops) && known && !spared;
 }
 

@@ -96,8 +96,8 @@ struct subject {
 };
 
 extern const subject embed_subject, linear_subject, linear_prepared_subject, attention_subject, residual_norm_subject,
-    gather_subject, mean_subject, mask_subject, loss_subject, norm_subject, adamw_subject, adamw_rows_subject,
-    to_device_subject, to_values_subject, memory_subject;
+    gather_subject, mean_subject, mask_subject, loss_subject, tied_loss_subject, norm_subject, adamw_subject,
+    adamw_rows_subject, to_device_subject, to_values_subject, memory_subject;
 
 /* ---- problem.c: making problems ---- */
 

@@ -12,8 +12,8 @@ typedef struct shape {
     const char *title;
     size_t batch, longest, channels;
     float rate;
-    double offset; /* added to all of x: a mean far from 0 */
-    bool inference, frozen;
+    double offset;                 /* added to all of x: a mean far from 0 */
+    bool inference, frozen, alone; /* alone: no residual */
     sharing sharing;
 } shape;
 
@@ -33,6 +33,10 @@ static const shape shapes[] = {
     {"33 rows of 312, dresidual in dy", 1, 33, .channels = 312, .rate = 0.1f, .sharing = DRESIDUAL_IN_DY},
     {"33 rows of 312, dresidual in dx", 1, 33, .channels = 312, .sharing = DRESIDUAL_IN_DX},
     {"7 rows of 312, frozen, dropout 0.1", 1, 7, .channels = 312, .rate = 0.1f, .frozen = true},
+    {"33 rows of 312, no residual", 1, 33, .channels = 312, .alone = true},
+    {"7 rows of 31, no residual, dropout 0.1", 1, 7, .channels = 31, .rate = 0.1f, .alone = true},
+    {"33 rows of 22, no residual, inference, y in x", 1, 33, .channels = 22, .inference = true, .alone = true,
+     .sharing = Y_IN_X},
     {"33 rows of 312, inference", 1, 33, .channels = 312, .inference = true},
     {"33 rows of 31, inference, y in x", 1, 33, .channels = 31, .inference = true, .sharing = Y_IN_X},
 };
@@ -67,14 +71,18 @@ static void prepare(problem *p) {
     for (size_t i = 0; i < count; i++) {
         x->start[i] = (double)(float)(x->start[i] + s->offset);
     }
-    flows(add_input(p, RESIDUAL, "residual", count, 1), rows->rows);
+    if (!s->alone) {
+        flows(add_input(p, RESIDUAL, "residual", count, 1), rows->rows);
+    }
     add_input(p, GAMMA, "gamma", s->channels, 1);
     add_input(p, BETA, "beta", s->channels, 1);
     flows(add_output(p, Y, "y", count, DY), rows->rows);
     if (!s->inference) {
         flows(add_input(p, DY, "dy", count, 1), rows->rows);
         flows(add_gradient(p, DX, "dx", count, X, OUTPUT), rows->rows)->mask = s->rate > 0;
-        flows(add_gradient(p, DRESIDUAL, "dresidual", count, RESIDUAL, OUTPUT), rows->rows);
+        if (!s->alone) {
+            flows(add_gradient(p, DRESIDUAL, "dresidual", count, RESIDUAL, OUTPUT), rows->rows);
+        }
         if (!s->frozen) {
             add_gradient(p, DGAMMA, "dgamma", s->channels, GAMMA, ADDED);
             add_gradient(p, DBETA, "dbeta", s->channels, BETA, ADDED);
@@ -137,7 +145,7 @@ static void bound(problem *p) {
     double *sum = take(p, count, sizeof *sum), *error = take(p, count, sizeof *error);
     for (size_t i = 0; i < count; i++) {
         double x = p->tensor[X].start[i] * row_factor(&dropout, i / s->channels, i % s->channels);
-        sum[i] = x + p->tensor[RESIDUAL].start[i];
+        sum[i] = x + (s->alone ? 0 : p->tensor[RESIDUAL].start[i]);
         error[i] = 2 * fabs(x) + fabs(sum[i]);
     }
     norm_bound norm = bound_norm(p, rows->rows, s->channels, sum, error, (double)1e-12f);
@@ -150,14 +158,17 @@ static void bound(problem *p) {
         return;
     }
     double *exact = take(p, count, sizeof *exact), *size = take(p, count, sizeof *size);
+    double *sum_error = take(p, count, sizeof *sum_error); /* of the sum's gradient */
     const double *dy = p->tensor[DY].start;
     tensor *dx = &p->tensor[DX], *dresidual = &p->tensor[DRESIDUAL];
-    bound_norm_backward(&norm, gamma, dy, exact, size, dresidual->error);
+    bound_norm_backward(&norm, gamma, dy, exact, size, sum_error);
     bound_gamma_beta(&norm, dy, exact, &p->tensor[DGAMMA], &p->tensor[DBETA]);
     for (size_t i = 0; i < count; i++) {
         double factor = row_factor(&dropout, i / s->channels, i % s->channels);
-        dx->error[i] = factor * dresidual->error[i] + 2 * fabs(dx->truth[i]) + stored(p, dx->truth[i]);
-        dresidual->error[i] += stored(p, dresidual->truth[i]);
+        dx->error[i] = factor * sum_error[i] + 2 * fabs(dx->truth[i]) + stored(p, dx->truth[i]);
+        if (!s->alone) {
+            dresidual->error[i] = sum_error[i] + stored(p, dresidual->truth[i]);
+        }
     }
 }
 
