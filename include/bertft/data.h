@@ -43,7 +43,11 @@ typedef struct bft_sample {
     const uint32_t *ids; /* (length) special tokens included */
     size_t length;
     uint32_t target;      /* single label */
-    const float *targets; /* (K) multi label 0/1, regression (1); NULL for single label */
+    const float *targets; /* (K) multi label 0/1, regression (1); NULL for single label, and without labels */
+    /* of a masked language model: */
+    size_t masked;
+    const uint32_t *masked_place;  /* (masked) places in ids, ascending */
+    const uint32_t *masked_target; /* (masked) the ids that stood there */
 } bft_sample;
 bft_sample bft_dataset_at(const bft_dataset *dataset, size_t index);
 
@@ -66,6 +70,9 @@ typedef struct bft_batch {
     uint32_t *first;                      /* (B) row of each sequence's first token: start without its end */
     uint32_t *target;                     /* (B) */
     float *targets;                       /* (B, K) */
+    size_t masked;                        /* M, of a masked language model */
+    uint32_t *masked_row;                 /* (M) rows of N, ascending */
+    uint32_t *masked_target;              /* (M) word ids */
     /* capacity and the map from word id to row */
     size_t batch_limit, token_limit, classes, vocabulary;
     uint32_t *row_of_word; /* (V), 0 where absent, else row + 1; cleared through `word` */

@@ -38,7 +38,8 @@ typedef enum bft_head {
     BFT_HEAD_NONE,   /* an encoder without a classifier: embeddings only */
     BFT_HEAD_LINEAR, /* dropout, linear on the CLS row: ours */
     BFT_HEAD_POOLER, /* Hugging Face's: BERT pooler + tanh, DistilBERT pre_classifier + ReLU; then dropout, linear */
-    BFT_HEAD_MEAN    /* dropout, linear on the mean of all rows: ours */
+    BFT_HEAD_MEAN,   /* dropout, linear on the mean of all rows: ours */
+    BFT_HEAD_MASKED /* dense, GELU, LayerNorm, and the word table as the decoder: a masked language model's, for pre-training */
 } bft_head;
 
 typedef struct bft_model bft_model; /* constant once loaded: many sessions may share it */
@@ -57,6 +58,17 @@ typedef struct bft_model_setup {
 } bft_model_setup;
 bft_status bft_model_open_for_training(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
                                        const bft_model_setup *setup);
+
+/* A masked language model to be trained (BertForMaskedLM, DistilBertForMaskedLM): that of `folder`, with its own head where it
+ * holds one and a new one otherwise; or, where folder is NULL, one of the given shape with random weights: matrices N(0, 0.02),
+ * biases 0, LayerNorm 1 and 0, as BertPreTrainedModel._init_weights. A decoder that isn't the word table is refused. */
+typedef struct bft_pretraining_setup {
+    const bft_model_config *shape; /* without a folder; it has no labels */
+    uint64_t seed;
+    double dropout; /* as above */
+} bft_pretraining_setup;
+bft_status bft_model_open_for_pretraining(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
+                                          const bft_pretraining_setup *setup);
 void bft_model_destroy(bft_model *model); /* NULL is fine */
 
 const bft_model_config *bft_model_configuration(const bft_model *model);

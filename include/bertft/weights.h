@@ -71,6 +71,7 @@ typedef struct bft_model_config {
     bool has_labels; /* id2label stood in the file */
     bft_problem problem;
     const char *head; /* "linear", "mean" or "pooler" when a run of ours wrote it, else NULL */
+    bool masked;      /* a masked language model, by its `architectures`; written, it has no labels */
     /* "TokenClassification" and its like, where `architectures` says that the folder's classifier isn't one of texts;
      * else NULL */
     const char *other_task;
@@ -81,7 +82,7 @@ typedef struct bft_model_config {
 bft_status bft_model_config_read(bft_error *err, bft_model_config *out, const char *folder);
 void bft_model_config_free(bft_model_config *config);
 
-/* Writes FOLDER/config.json so that transformers' AutoModelForSequenceClassification reads it. */
+/* Writes FOLDER/config.json so that transformers' AutoModelForSequenceClassification, or AutoModelForMaskedLM, reads it. */
 bft_status bft_model_config_write(bft_error *err, const bft_model_config *config, const char *folder);
 
 #endif

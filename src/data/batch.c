@@ -17,7 +17,7 @@ static bool count_items(size_t batch_limit, size_t token_limit, size_t classes, 
     size_t by_sequence, targets;
     if (__builtin_mul_overflow(batch_limit, (size_t)3, &by_sequence) ||
         __builtin_mul_overflow(batch_limit, classes, &targets) || __builtin_add_overflow(by_sequence, targets, items) ||
-        __builtin_add_overflow(*items, 3 * token_limit, items)) {
+        __builtin_add_overflow(*items, 5 * token_limit, items)) {
         return false;
     }
     return !__builtin_add_overflow(*items, words + vocabulary + 1, items);
@@ -44,6 +44,8 @@ bft_status bft_batch_create(bft_error *err, bft_batch *batch, size_t batch_limit
     batch->word_row = next += batch_limit * classes;
     batch->position = next += token_limit;
     batch->token_sample = next += token_limit;
+    batch->masked_row = next += token_limit;
+    batch->masked_target = next += token_limit;
     batch->word = next += token_limit;
     batch->row_of_word = next + (token_limit < vocabulary ? token_limit : vocabulary);
     return BFT_OK;
@@ -58,7 +60,7 @@ void bft_batch_clear(bft_batch *batch) {
     for (size_t i = 0; i < batch->words; i++) {
         batch->row_of_word[batch->word[i]] = 0;
     }
-    batch->batch = batch->tokens = batch->words = batch->longest = 0;
+    batch->batch = batch->tokens = batch->words = batch->longest = batch->masked = 0;
 }
 
 /* The row of `id` among the batch's words, a new one at its first occurrence. */
@@ -81,6 +83,10 @@ bool bft_batch_add(bft_batch *batch, bft_sample sample, uint32_t index_in_global
         batch->word_row[row] = word_row(batch, sample.ids[i]);
         batch->position[row] = (uint32_t)i;
         batch->token_sample[row] = index_in_global_batch;
+    }
+    for (size_t i = 0; i < sample.masked; i++) {
+        batch->masked_row[batch->masked] = (uint32_t)(batch->tokens + sample.masked_place[i]);
+        batch->masked_target[batch->masked++] = sample.masked_target[i];
     }
     size_t index = batch->batch++;
     batch->tokens += sample.length;

@@ -52,6 +52,7 @@ static bft_embed describe_embed(const walk *w) {
     const bft_session *s = w->session;
     const bft_params *params = &w->model->params;
     bool frozen = params->embeddings_frozen;
+    void *dword = w->model->head == BFT_HEAD_MASKED ? s->masked.d_words : w->gradients.words;
     return (bft_embed){
         .rows = w->batch->tokens,
         .words = w->batch->words,
@@ -69,7 +70,7 @@ static bft_embed describe_embed(const walk *w) {
         .saved = s->training ? s->embed_saved : NULL,
         .scratch = s->scratch,
         .dy = s->d_output,
-        .dword = frozen ? NULL : w->gradients.words,
+        .dword = frozen ? NULL : dword,
         .dposition_table = gradient(w, params->positions, frozen),
         .dtype_table = params->has_types ? gradient(w, params->types, frozen) : NULL,
         .dgamma = gradient(w, params->embedding_norm.gamma, frozen),
@@ -336,5 +337,8 @@ void bft_encoder_backward(bft_session *session, const bft_batch *batch, bft_pass
     if (!w.model->params.embeddings_frozen) {
         bft_embed embed = describe_embed(&w);
         w.ops->embed_backward(w.device, &embed);
+        if (w.model->head == BFT_HEAD_MASKED) {
+            bft_masked_add_words(session, batch, gradients);
+        }
     }
 }

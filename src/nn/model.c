@@ -127,9 +127,15 @@ static bft_status load_param(bft_error *err, bft_model *model, const bft_param *
     return check_finite(err, model, param, tensor);
 }
 
-/* N(0, 0.02) for matrices, as BertPreTrainedModel._init_weights; vectors stay zero. */
+static bool is_gamma(const bft_param *param) {
+    size_t length = strlen(param->name), end = strlen(".weight");
+    return param->dimensions == 1 && length > end && strcmp(param->name + length - end, ".weight") == 0;
+}
+
+/* As BertPreTrainedModel._init_weights: N(0, 0.02) for matrices, 1 for LayerNorm's gamma; biases stay zero. */
 static void init_param(bft_model *model, const bft_param *param, uint64_t seed) {
-    if (!param->decay) {
+    bool gamma = is_gamma(param);
+    if (!param->decay && !gamma) {
         return;
     }
     bft_random random = bft_random_create(seed, STREAM_HEAD, (uint64_t)param->offset);
@@ -137,18 +143,26 @@ static void init_param(bft_model *model, const bft_param *param, uint64_t seed) 
     for (size_t at = 0; at < param->count; at += FEW) {
         size_t count = param->count - at < FEW ? param->count - at : FEW;
         for (size_t i = 0; i < count; i++) {
-            part[i] = (float)(0.02 * bft_random_normal(&random));
+            part[i] = gamma ? 1.0f : (float)(0.02 * bft_random_normal(&random));
         }
         model->backend.ops->to_device(model->backend.device, BFT_F32, part,
                                       bft_model_at(model, model->values, param->offset + at), count);
     }
 }
 
-/* Which tensors of the head come from the file; the rest are new. */
+/* Which tensors of the head come from the file; the rest are new. A model without a file is new throughout. */
 typedef struct head_source {
-    bool pooler, classifier;
+    bool pooler, classifier, masked;
     uint64_t seed;
 } head_source;
+
+static bool in_file(const bft_model *model, const bft_param *param, head_source from) {
+    if (model->file == NULL || param->layer != BFT_LAYER_HEAD) {
+        return model->file != NULL;
+    }
+    bool is_classifier = strncmp(param->name, "classifier.", 11) == 0;
+    return model->head == BFT_HEAD_MASKED ? from.masked : is_classifier ? from.classifier : from.pooler;
+}
 
 /* Memory for the parameters, and for their rounded copies where the ops want some. */
 static bft_status allocate(bft_error *err, bft_model *model) {
@@ -168,23 +182,32 @@ void bft_model_round_weights(bft_model *model) {
     }
 }
 
+/* The word table of a masked language model lies in the block of parameters: the first of them. */
+static void view_table(bft_model *model, const bft_tensor *const *tensors) {
+    bft_table_view(&model->table, bft_model_at(model, model->values, model->params.words), model->config.vocabulary,
+                   model->config.channels, tensors[0], model->backend);
+}
+
 static bft_status load(bft_error *err, bft_model *model, const char *folder, head_source from) {
     bft_params *params = &model->params;
     const bft_tensor **tensors; /* (count) where each comes from; NULL: it is new */
-    BFT_TRY(bft_params_create(err, &model->arena, params, &model->config,
-                              model->head == BFT_HEAD_POOLER || (model->head == BFT_HEAD_NONE && from.pooler),
-                              model->head == BFT_HEAD_NONE ? 0 : model->config.classes,
-                              model->backend.form != BFT_FORM_PLAIN));
+    bft_head_tensors head = {.pooler = model->head == BFT_HEAD_POOLER || (model->head == BFT_HEAD_NONE && from.pooler),
+                             .classes = bft_model_classes(model),
+                             .masked = model->head == BFT_HEAD_MASKED};
+    BFT_TRY(bft_params_create(err, &model->arena, params, &model->config, head, model->backend.form != BFT_FORM_PLAIN));
     BFT_TRY(BFT_NEW(err, &model->arena, &tensors, params->count));
     for (size_t i = 0; i < params->count; i++) { /* all of them before memory is asked for: config.json may lie */
-        const bft_param *param = &params->list[i];
-        bool is_classifier = strncmp(param->name, "classifier.", 11) == 0;
-        if (param->layer != BFT_LAYER_HEAD || (is_classifier ? from.classifier : from.pooler)) {
-            BFT_TRY(fetch(err, model, folder, param, &tensors[i]));
+        if (in_file(model, &params->list[i], from)) {
+            BFT_TRY(fetch(err, model, folder, &params->list[i], &tensors[i]));
         }
     }
-    BFT_TRY(bft_weights_check(err, model->file));
+    if (model->file != NULL) {
+        BFT_TRY(bft_weights_check(err, model->file));
+    }
     BFT_TRY(allocate(err, model));
+    if (head.masked) {
+        view_table(model, tensors);
+    }
     for (size_t i = 0; i < params->count; i++) {
         if (tensors[i] == NULL) {
             init_param(model, &params->list[i], from.seed);
@@ -205,6 +228,7 @@ static bft_status begin(bft_error *err, bft_model **out, const char *folder, bft
     model->backend = backend;
     BFT_TRY(bft_model_config_read(err, &model->file_config, folder));
     model->config = model->file_config;
+    model->config.masked = false; /* only who trains such a model reads its head */
     if (backend.form != BFT_FORM_PLAIN) {
         BFT_TRY(bft_prepared_begin(err, &model->prepared, folder));
     }
@@ -262,15 +286,19 @@ static bool same_labels(const bft_model_config *config, const bft_labels *labels
     return same;
 }
 
+static void set_dropout(bft_model_config *config, double rate) {
+    if (rate >= 0) {
+        config->hidden_dropout = config->attention_dropout = config->classifier_dropout = (float)rate;
+    }
+}
+
 static bft_status set_up(bft_error *err, bft_model *model, const bft_model_setup *setup) {
     bft_model_config *config = &model->config;
     config->classes = setup->labels.count;
     config->problem = setup->problem;
     config->has_labels = true;
     config->head = setup->head == BFT_HEAD_LINEAR ? "linear" : setup->head == BFT_HEAD_MEAN ? "mean" : "pooler";
-    if (setup->dropout >= 0) {
-        config->hidden_dropout = config->attention_dropout = config->classifier_dropout = (float)setup->dropout;
-    }
+    set_dropout(config, setup->dropout);
     BFT_TRY(BFT_NEW(err, &model->arena, &config->labels, config->classes));
     for (size_t i = 0; i < config->classes; i++) {
         const char *name = setup->labels.names[i];
@@ -299,6 +327,70 @@ bft_status bft_model_open_for_training(bft_error *err, bft_model **out, const ch
                                        const bft_model_setup *setup) {
     bft_model *model = NULL;
     bft_status status = open_for_training(err, &model, folder, backend, setup);
+    if (status != BFT_OK) {
+        bft_model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return BFT_OK;
+}
+
+/* ---- Masked language models ---- */
+
+/* A decoder of its own, which transformers writes beside the table it is tied to, must be that table. */
+static bft_status check_tied(bft_error *err, const bft_model *model, const char *copy, const char *original) {
+    const bft_tensor *a = find(model->file, copy), *b = find(model->file, original);
+    if (a == NULL || b == NULL) {
+        return BFT_OK;
+    }
+    bool same = a->dtype == b->dtype && a->count == b->count && a->data != NULL && b->data != NULL &&
+                (a->data == b->data || memcmp(a->data, b->data, a->count * bft_dtype_size(a->dtype)) == 0);
+    return same ? BFT_OK
+                : bft_error_set(err, BFT_BAD,
+                                "%s: tensor %s differs from %s; only a decoder that is tied to it can be trained",
+                                a->file, a->name, b->name);
+}
+
+static bft_status find_masked_head(bft_error *err, const bft_model *model, const char *folder, bool *there) {
+    bool bert = model->config.architecture == BFT_BERT;
+    BFT_TRY(
+        check_tied(err, model, bert ? "cls.predictions.decoder.weight" : "vocab_projector.weight",
+                   bert ? "bert.embeddings.word_embeddings.weight" : "distilbert.embeddings.word_embeddings.weight"));
+    BFT_TRY(check_tied(err, model, "cls.predictions.decoder.bias", "cls.predictions.bias"));
+    *there = find(model->file, bert ? "cls.predictions.transform.dense.weight" : "vocab_transform.weight") != NULL;
+    if (!*there) {
+        bft_log_info("%s: has no head of a masked language model; a new one is made", folder);
+    }
+    return BFT_OK;
+}
+
+static bft_status open_for_pretraining(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
+                                       const bft_pretraining_setup *setup) {
+    head_source from = {.seed = setup->seed};
+    if (folder != NULL) {
+        BFT_TRY(begin(err, out, folder, backend));
+        BFT_TRY(find_masked_head(err, *out, folder, &from.masked));
+    } else {
+        *out = calloc(1, sizeof **out);
+        if (*out == NULL) {
+            return bft_error_memory(err, sizeof **out);
+        }
+        (*out)->backend = backend;
+        (*out)->config = *setup->shape;
+    }
+    bft_model *model = *out;
+    model->head = BFT_HEAD_MASKED;
+    model->config.masked = true;
+    model->config.head = NULL;
+    model->config.problem = BFT_PROBLEM_NONE;
+    set_dropout(&model->config, setup->dropout);
+    return load(err, model, folder, from);
+}
+
+bft_status bft_model_open_for_pretraining(bft_error *err, bft_model **out, const char *folder, bft_backend backend,
+                                          const bft_pretraining_setup *setup) {
+    bft_model *model = NULL;
+    bft_status status = open_for_pretraining(err, &model, folder, backend, setup);
     if (status != BFT_OK) {
         bft_model_destroy(model);
         return status;
@@ -336,7 +428,7 @@ bft_head bft_model_head(const bft_model *model) {
 }
 
 size_t bft_model_classes(const bft_model *model) {
-    return model->head == BFT_HEAD_NONE ? 0 : model->config.classes;
+    return model->head == BFT_HEAD_NONE || model->head == BFT_HEAD_MASKED ? 0 : model->config.classes;
 }
 
 const char *bft_model_label(const bft_model *model, size_t id) {

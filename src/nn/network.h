@@ -74,6 +74,14 @@ typedef struct bft_answer {
     size_t count;
 } bft_answer;
 
+/* What a masked language model's head keeps: M rows, at most N. */
+typedef struct bft_masked_state {
+    void *picked, *transformed, *normed; /* (M, C) */
+    void *transform_saved, *norm_saved;
+    void *d_normed, *d_transformed; /* (M, C) */
+    void *d_words;                  /* (U, C) reals */
+} bft_masked_state;
+
 struct bft_session {
     const bft_model *model;
     bft_row_reader reader;
@@ -84,8 +92,11 @@ struct bft_session {
     float *host;                /* (batch_limit, max(K, 1)) logits on their way to the caller */
     bft_answer answer;
 
-    double *losses; /* device: (batch_limit) each sample's, and behind them their sum since bft_session_clear_loss */
-    void *words;    /* (U, C) reals */
+    /* device: (loss_limit) each sample's, or each masked position's, and behind them their sum since bft_session_clear_loss, and how
+     * many positions were met since */
+    double *losses;
+    size_t loss_limit;
+    void *words; /* (U, C) reals */
     void *embed_saved;
     bft_layer_state *layers; /* (L); one shared state where nothing is kept for a backward */
     void *output;            /* (R, C) of the last layer */
@@ -98,6 +109,8 @@ struct bft_session {
     void *d_up;                             /* (N, F) */
     void *d_q, *d_kv;                       /* (N, 3C); (N, 2C) */
     void *d_features, *d_logits;            /* (B, C), (B, K) reals */
+
+    bft_masked_state masked;
 };
 
 /* A session that keeps what the backward needs. */
@@ -124,12 +137,19 @@ void bft_encoder_backward(bft_session *session, const bft_batch *batch, bft_pass
 void bft_head_forward(bft_session *session, const bft_batch *batch, bft_pass pass);
 void bft_head_backward(bft_session *session, const bft_batch *batch, bft_pass pass, bft_gradients gradients);
 
+/* session->output to a loss and, where gradients are wanted, back: to d_output, and into the word table's gradient (masked.c). */
+void bft_masked_forward(bft_session *session, const bft_batch *batch, double normalizer, bft_gradients gradients);
+void bft_masked_backward(bft_session *session, const bft_batch *batch, bft_gradients gradients);
+/* The gradient of the batch's words, which embed_backward left in masked.d_words, to the others in the table's. */
+void bft_masked_add_words(bft_session *session, const bft_batch *batch, bft_gradients gradients);
+
 /* Forward, loss, backward of one micro-batch, asked for and not waited for. `loss` describes kind, weights, smoothing and
- * normalizer; the rest is filled in here. Adds the batch's share to the session's loss; gradients may be {NULL, NULL} for
- * the loss alone. */
+ * normalizer (of a masked language model only the latter is read); the rest is filled in here. Adds the batch's share to the
+ * session's loss; gradients may be {NULL, NULL} for the loss alone. */
 bft_status bft_session_step(bft_error *err, bft_session *session, const bft_batch *batch, bft_pass pass, bft_loss loss,
                             bft_gradients gradients);
 void bft_session_clear_loss(bft_session *session);
 double bft_session_loss(bft_session *session); /* waits */
+double bft_session_hits(bft_session *session); /* masked positions whose word came out first, since clear_loss; waits */
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN_REALS = 16, PER_LAYER = 16, OUTSIDE_LAYERS = 9 };
+enum { ALIGN_REALS = 16, PER_LAYER = 16, OUTSIDE_LAYERS = 10 };
 
 typedef enum kind { MATRIX, VECTOR, PACKED_MATRIX, PACKED_VECTOR } kind; /* packed: directly behind the one before */
 
@@ -106,14 +106,15 @@ static void add_layer(bft_params *params, const layer_names *names, const bft_mo
     add_norm(params, &places->output_norm, layer, prefix, names->output_norm, channels);
 }
 
-static void add_embeddings(bft_params *params, const char *encoder, const bft_model_config *config) {
+static void add_embeddings(bft_params *params, const char *encoder, const bft_model_config *config, bool sparse) {
     size_t channels = config->channels;
     char prefix[BFT_PARAM_NAME / 2];
     snprintf(prefix, sizeof prefix, "%sembeddings.", encoder);
     size_t before = params->size;
-    add(params, NULL, MATRIX, BFT_LAYER_EMBEDDINGS, prefix, "word_embeddings.weight", config->vocabulary, channels)
-        ->sparse = true;
-    params->size = before; /* the table has a place of its own */
+    add(params, &params->words, MATRIX, BFT_LAYER_EMBEDDINGS, prefix, "word_embeddings.weight", config->vocabulary,
+        channels)
+        ->sparse = sparse;
+    params->size = sparse ? before : params->size; /* a sparse table has a place of its own */
     add(params, &params->positions, MATRIX, BFT_LAYER_EMBEDDINGS, prefix, "position_embeddings.weight",
         config->positions, channels);
     params->has_types = config->types > 0;
@@ -124,24 +125,40 @@ static void add_embeddings(bft_params *params, const char *encoder, const bft_mo
     add_norm(params, &params->embedding_norm, BFT_LAYER_EMBEDDINGS, prefix, "LayerNorm", channels);
 }
 
+/* BertLMPredictionHead; DistilBertForMaskedLM. */
+static void add_masked_head(bft_params *params, const bft_model_config *config) {
+    bool bert = config->architecture == BFT_BERT;
+    const char *prefix = bert ? "cls.predictions." : "";
+    size_t channels = config->channels;
+    add_linear(params, &params->transform, BFT_LAYER_HEAD, prefix, bert ? "transform.dense" : "vocab_transform",
+               channels, channels);
+    add_norm(params, &params->transform_norm, BFT_LAYER_HEAD, prefix, bert ? "transform.LayerNorm" : "vocab_layer_norm",
+             channels);
+    add(params, &params->decoder_bias, VECTOR, BFT_LAYER_HEAD, prefix, bert ? "bias" : "vocab_projector.bias",
+        config->vocabulary, 1);
+}
+
 bft_status bft_params_create(bft_error *err, bft_arena *arena, bft_params *params, const bft_model_config *config,
-                             bool pooler, size_t classes, bool apart) {
-    *params = (bft_params){.has_pooler = pooler, .apart = apart};
+                             bft_head_tensors head, bool apart) {
+    *params = (bft_params){.has_pooler = head.pooler, .apart = apart};
     bool bert = config->architecture == BFT_BERT;
     const layer_names *names = bert ? &bert_names : &distilbert_names;
     size_t layers = config->layers, channels = config->channels;
     BFT_TRY(BFT_NEW(err, arena, &params->list, OUTSIDE_LAYERS + PER_LAYER * layers));
     BFT_TRY(BFT_NEW(err, arena, &params->layers, layers));
-    add_embeddings(params, names->encoder, config);
+    add_embeddings(params, names->encoder, config, !head.masked);
     for (size_t layer = 0; layer < layers; layer++) {
         add_layer(params, names, config, (int)layer);
     }
-    if (pooler) {
+    if (head.pooler) {
         add_linear(params, &params->pooler, BFT_LAYER_HEAD, bert ? "bert." : "",
                    bert ? "pooler.dense" : "pre_classifier", channels, channels);
     }
-    if (classes > 0) {
-        add_linear(params, &params->classifier, BFT_LAYER_HEAD, "", "classifier", classes, channels);
+    if (head.classes > 0) {
+        add_linear(params, &params->classifier, BFT_LAYER_HEAD, "", "classifier", head.classes, channels);
+    }
+    if (head.masked) {
+        add_masked_head(params, config);
     }
     params->size = (params->size + ALIGN_REALS - 1) / ALIGN_REALS * ALIGN_REALS;
     return BFT_OK;

@@ -138,6 +138,25 @@ static void plan_head(plan *p, bft_session *s) {
     take_saved(p, memory, s->training);
 }
 
+static void plan_masked(plan *p, bft_session *s) {
+    const bft_model_config *config = &s->model->config;
+    bft_masked_state *state = &s->masked;
+    size_t channels = config->channels, rows = s->token_limit;
+    state->picked = take_rows(p, s, rows, channels);
+    state->transformed = take_rows(p, s, rows, channels);
+    state->normed = take_rows(p, s, rows, channels);
+    state->transform_saved = plan_linear(p, s, rows, channels, channels, BFT_GELU);
+    state->norm_saved = plan_norm(p, s, rows);
+    bft_memory memory = {0};
+    s->model->backend.ops->tied_loss_memory(
+        &(bft_tied_loss){.rows = rows, .channels = channels, .vocabulary = config->vocabulary}, &memory);
+    take_saved(p, memory, false);
+    state->d_normed = take_rows(p, s, rows, channels);
+    state->d_transformed = take_rows(p, s, rows, channels);
+    state->d_words =
+        take(p, padded_rows(s, smaller(rows, config->vocabulary)) * channels * s->model->backend.ops->real);
+}
+
 static void plan_backward(plan *p, bft_session *s) {
     const bft_model_config *config = &s->model->config;
     size_t channels = config->channels, tokens = s->token_limit;
@@ -149,7 +168,8 @@ static void plan_backward(plan *p, bft_session *s) {
     s->d_kv = take_rows(p, s, tokens, 2 * channels);
     s->d_features = take_rows(p, s, s->batch_limit, channels);
     s->d_logits = take(p, padded_rows(s, s->batch_limit) * larger(config->classes, 1) * s->model->backend.ops->real);
-    s->losses = take(p, (s->batch_limit + 1) * sizeof *s->losses);
+    s->loss_limit = s->model->head == BFT_HEAD_MASKED ? tokens : s->batch_limit;
+    s->losses = take(p, (s->loss_limit + 2) * sizeof *s->losses);
 }
 
 static void plan_session(plan *p, bft_session *s) {
@@ -157,7 +177,11 @@ static void plan_session(plan *p, bft_session *s) {
     plan_layers(p, s);
     s->output = take_rows(p, s, s->token_limit, s->model->config.channels);
     s->projection = take_rows(p, s, s->token_limit, s->model->config.channels);
-    plan_head(p, s);
+    if (s->model->head == BFT_HEAD_MASKED) {
+        plan_masked(p, s);
+    } else {
+        plan_head(p, s);
+    }
     if (s->training) {
         plan_backward(p, s);
     }
@@ -352,26 +376,42 @@ bft_status bft_session_vectors(bft_error *err, bft_session *s, const bft_batch *
     return bft_session_collect(err, s, vectors);
 }
 
-bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *batch, bft_pass pass, bft_loss loss,
-                            bft_gradients gradients) {
+/* Forward and loss of what the head is for; backward through the head. */
+static void run_head(bft_session *s, const bft_batch *batch, bft_pass pass, bft_loss loss, bft_gradients gradients) {
     const bft_model *model = s->model;
-    const bft_ops *ops = model->backend.ops;
-    bft_device *device = model->backend.device;
+    bool wanted = gradients.dense != NULL;
+    if (model->head == BFT_HEAD_MASKED) {
+        bft_masked_forward(s, batch, loss.normalizer, gradients);
+        if (wanted) {
+            bft_masked_backward(s, batch, gradients);
+        }
+        return;
+    }
     loss.batch = batch->batch;
     loss.classes = model->config.classes;
     loss.logits = s->logits;
     loss.target = batch->target;
     loss.targets = batch->targets;
     loss.loss = s->losses;
-    loss.total = s->losses + s->batch_limit;
-    loss.dlogits = gradients.dense != NULL ? s->d_logits : NULL;
+    loss.total = s->losses + s->loss_limit;
+    loss.dlogits = wanted ? s->d_logits : NULL;
+    bft_head_forward(s, batch, pass);
+    model->backend.ops->loss(model->backend.device, &loss);
+    if (wanted) {
+        bft_head_backward(s, batch, pass, gradients);
+    }
+}
+
+bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *batch, bft_pass pass, bft_loss loss,
+                            bft_gradients gradients) {
+    const bft_model *model = s->model;
+    const bft_ops *ops = model->backend.ops;
+    bft_device *device = model->backend.device;
     BFT_TRY(read_words(err, s, batch));
     ops->begin(device);
     bft_encoder_forward(s, batch, pass, bft_head_reads_first(model->head));
-    bft_head_forward(s, batch, pass);
-    ops->loss(device, &loss);
+    run_head(s, batch, pass, loss, gradients);
     if (gradients.dense != NULL) {
-        bft_head_backward(s, batch, pass, gradients);
         bft_encoder_backward(s, batch, pass, gradients);
     }
     ops->end(device);
@@ -379,11 +419,19 @@ bft_status bft_session_step(bft_error *err, bft_session *s, const bft_batch *bat
 }
 
 void bft_session_clear_loss(bft_session *s) {
-    s->model->backend.ops->fill_zero(s->model->backend.device, s->losses + s->batch_limit, sizeof *s->losses);
+    s->model->backend.ops->fill_zero(s->model->backend.device, s->losses + s->loss_limit, 2 * sizeof *s->losses);
+}
+
+static double read_sum(const bft_session *s, size_t which) {
+    double sum = 0;
+    s->model->backend.ops->read(s->model->backend.device, s->losses + s->loss_limit + which, &sum, sizeof sum);
+    return sum;
 }
 
 double bft_session_loss(bft_session *s) {
-    double loss = 0;
-    s->model->backend.ops->read(s->model->backend.device, s->losses + s->batch_limit, &loss, sizeof loss);
-    return loss;
+    return read_sum(s, 0);
+}
+
+double bft_session_hits(bft_session *s) {
+    return read_sum(s, 1);
 }

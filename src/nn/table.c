@@ -27,7 +27,7 @@ void bft_table_free(bft_table *table) {
     if (table->slab != NULL) {
         table->backend.ops->free(table->backend.device, table->slab);
     }
-    if (table->whole != NULL) {
+    if (table->whole != NULL && !table->whole_lent) {
         table->backend.ops->free(table->backend.device, table->whole);
     }
     *table = (bft_table){0};
@@ -112,6 +112,17 @@ void bft_table_hold(bft_table *table) {
         ops->to_device(device, table->base->dtype, base, row_of(table, table->whole, word), rows * table->channels);
         bft_tensor_release(table->base, word * table->channels, rows * table->channels);
     }
+}
+
+void bft_table_view(bft_table *table, void *rows, size_t vocabulary, size_t channels, const bft_tensor *base,
+                    bft_backend backend) {
+    *table = (bft_table){.vocabulary = vocabulary,
+                         .channels = channels,
+                         .base = base,
+                         .backend = backend,
+                         .whole = rows,
+                         .whole_finite = true,
+                         .whole_lent = true};
 }
 
 void bft_table_read_base(const bft_table *table, const uint32_t *words, size_t count, void *rows) {

@@ -20,6 +20,7 @@ typedef struct bft_table {
     void *slab;        /* (slot_limit, C) reals on the device */
     void *whole;       /* (V, C) reals on the device, all of the base; NULL: rows are read from the base one by one */
     bool whole_finite; /* no row of it needs to be checked */
+    bool whole_lent;   /* it is another's memory */
     char *stage;       /* rows of the base on their way to a remote device; NULL where it isn't one */
 } bft_table;
 
@@ -28,6 +29,11 @@ void bft_table_free(bft_table *table); /* also fine on {0} */
 
 /* For inference: brings the whole base to a remote device, unless it would take more than half of what is free there. */
 void bft_table_hold(bft_table *table);
+
+/* A view of rows that lie on the device already, finite ones, where training changes them all at each step: `rows` (V, C) reals.
+ * `base` is where they came from; NULL: nowhere. */
+void bft_table_view(bft_table *table, void *rows, size_t vocabulary, size_t channels, const bft_tensor *base,
+                    bft_backend backend);
 
 /* Room for `slots` live rows. Once, before the first bft_table_wake. */
 bft_status bft_table_reserve(bft_error *err, bft_table *table, size_t slots);

@@ -73,7 +73,7 @@ static bft_status list_tensors(bft_error *err, bft_optimizer *o) {
 
 bft_status bft_optimizer_create(bft_error *err, bft_optimizer *o, bft_model *model, const bft_config *config,
                                 uint32_t total_steps, size_t words, size_t batch_words, size_t step_words) {
-    bool table = !model->params.embeddings_frozen;
+    bool table = !model->params.embeddings_frozen && model->head != BFT_HEAD_MASKED; /* whose table is dense */
     bool dense_table = table && bft_config_bool(config, "OPTIM.DENSE_EMBEDDINGS");
     *o = (bft_optimizer){.model = model,
                          .beta1 = bft_config_list_number(config, "OPTIM.BETAS", 0),

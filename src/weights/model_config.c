@@ -11,8 +11,7 @@ enum { FILE_LIMIT = 16 << 20, CLASS_LIMIT = 65536, ARCHITECTURES = 2 };
 
 static const char config_name[] = "config.json";
 static const char *const model_types[ARCHITECTURES] = {[BFT_BERT] = "bert", [BFT_DISTILBERT] = "distilbert"};
-static const char *const classes_of[ARCHITECTURES] = {
-    [BFT_BERT] = "BertForSequenceClassification", [BFT_DISTILBERT] = "DistilBertForSequenceClassification"};
+static const char *const classes_of[ARCHITECTURES] = {[BFT_BERT] = "Bert", [BFT_DISTILBERT] = "DistilBert"};
 static const char *const problem_names[] = {[BFT_SINGLE_LABEL] = "single_label_classification",
                                             [BFT_MULTI_LABEL] = "multi_label_classification",
                                             [BFT_REGRESSION] = "regression"};
@@ -128,12 +127,18 @@ static bft_status read_architecture(bft_error *err, const source *from, bft_arch
     return BFT_OK;
 }
 
-/* BertForTokenClassification -> "TokenClassification"; NULL for what isn't one of other_tasks. */
-static const char *read_other_task(const source *from) {
+/* BertForTokenClassification -> "TokenClassification"; "" where there is no class for a task. */
+static const char *read_task(const source *from) {
     const char *model_class = json_string_value(json_array_get(look_up(from, "architectures"), 0));
     const char *task = model_class == NULL ? NULL : strstr(model_class, "For");
-    for (size_t i = 0; task != NULL && i < COUNT_OF(other_tasks); i++) {
-        if (strcmp(task + strlen("For"), other_tasks[i]) == 0) {
+    return task == NULL ? "" : task + strlen("For");
+}
+
+/* The task where it is one of other_tasks, else NULL. */
+static const char *read_other_task(const source *from) {
+    const char *task = read_task(from);
+    for (size_t i = 0; i < COUNT_OF(other_tasks); i++) {
+        if (strcmp(task, other_tasks[i]) == 0) {
             return other_tasks[i];
         }
     }
@@ -328,6 +333,7 @@ static bft_status read_config(bft_error *err, const source *from, bft_model_conf
     config->problem = problem < 0 ? BFT_PROBLEM_NONE : (bft_problem)problem;
     config->head = head < 0 ? NULL : head_names[head];
     config->other_task = read_other_task(from);
+    config->masked = strcmp(read_task(from), "MaskedLM") == 0;
     return BFT_OK;
 }
 
@@ -407,14 +413,17 @@ static bft_status write_labels(bft_error *err, bft_buffer *out, const bft_model_
 
 static bft_status write_config(bft_error *err, bft_buffer *out, const bft_model_config *config) {
     bft_architecture architecture = config->architecture;
-    BFT_TRY(bft_buffer_printf(err, out, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
-                              classes_of[architecture], model_types[architecture]));
+    BFT_TRY(bft_buffer_printf(err, out, "{\n  \"architectures\": [\"%sFor%s\"],\n  \"model_type\": \"%s\",\n",
+                              classes_of[architecture], config->masked ? "MaskedLM" : "SequenceClassification",
+                              model_types[architecture]));
     if (config->head != NULL) {
         BFT_TRY(bft_buffer_printf(err, out, "  \"bertft_head\": \"%s\",\n", config->head));
     }
     BFT_TRY(write_fields(err, out, config));
     BFT_TRY(bft_buffer_printf(err, out, "  \"%s\": \"gelu\",\n", activation_keys[architecture]));
-    BFT_TRY(write_labels(err, out, config));
+    if (!config->masked) {
+        BFT_TRY(write_labels(err, out, config));
+    }
     if (config->problem != BFT_PROBLEM_NONE) {
         BFT_TRY(bft_buffer_printf(err, out, "  \"problem_type\": \"%s\",\n", problem_names[config->problem]));
     }

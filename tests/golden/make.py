@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional
-from transformers import (BertConfig, BertForSequenceClassification, BertTokenizer, DistilBertConfig,
-                          DistilBertForSequenceClassification, get_scheduler)
+from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, BertTokenizer, DistilBertConfig,
+                          DistilBertForMaskedLM, DistilBertForSequenceClassification, get_scheduler)
 
 HERE = Path(__file__).resolve().parent
 LABELS = ["anger", "fear", "радость", "грусть", "no_emotion"]
@@ -79,20 +79,21 @@ def distilbert(size):
     return config, DistilBertForSequenceClassification, False
 
 
-def write_folder(folder, factory, seed):
-    """The model folder; returns its tokenizer and the model in float64."""
+def write_folder(folder, factory, seed, masked=None):
+    """The model folder; returns its tokenizer and the model in float64. `masked`: the class of a masked language model, for one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     vocab = vocabulary()
     (folder / "vocab.txt").write_text("".join(token + "\n" for token in vocab), encoding="utf-8")
     config, model_class, lowercase = factory(len(vocab))
-    config.id2label = dict(enumerate(LABELS))
-    config.label2id = {label: index for index, label in enumerate(LABELS)}
-    config.problem_type = "single_label_classification"
+    if masked is None:
+        config.id2label = dict(enumerate(LABELS))
+        config.label2id = {label: index for index, label in enumerate(LABELS)}
+        config.problem_type = "single_label_classification"
     config._attn_implementation = "eager"
     tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=lowercase, model_max_length=40)
     tokenizer.save_pretrained(folder)
-    model = model_class(config)
+    model = (masked or model_class)(config)
     randomize(model, torch.Generator().manual_seed(seed))
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(token + "\n" for token in vocab), encoding="utf-8")
@@ -231,6 +232,35 @@ def write_expected(folder, tokenizer, model):
     (folder / "expected.json").write_text("{\n" + text + "\n}\n", encoding="utf-8")
 
 
+def write_masked(folder, tokenizer, model):
+    """A masked language model: every third piece of each text is [MASK], another word, or itself. Some targets are what the model
+    answers, so that there are hits."""
+    ids = [tokenizer(text)["input_ids"] for text in TEXTS[:BATCH]]
+    places = [[place for place in range(1, len(row) - 1) if (place + sample) % 3 == 1] for sample, row in enumerate(ids)]
+    shown = [list(row) for row in ids]
+    for sample, chosen in enumerate(places):
+        for i, place in enumerate(chosen):
+            shown[sample][place] = (tokenizer.mask_token_id, tokenizer.mask_token_id, 40 + sample, ids[sample][place])[i % 4]
+    length = max(map(len, ids))
+    padded = torch.tensor([row + [0] * (length - len(row)) for row in shown])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+    answers = model(input_ids=padded, attention_mask=mask).logits.argmax(dim=-1)
+    labels = torch.full(padded.shape, -100)
+    for sample, chosen in enumerate(places):
+        for i, place in enumerate(chosen):
+            labels[sample, place] = answers[sample, place] if i % 5 == 1 else ids[sample][place]
+    answer = model(input_ids=padded, attention_mask=mask, labels=labels)
+    answer.loss.backward()
+    hits = (answer.logits.argmax(dim=-1) == labels).sum().item()
+    document = {"ids": shown, "places": places, "targets": [labels[sample, chosen].tolist() for sample, chosen in enumerate(places)],
+                "loss": answer.loss.item(), "hits": hits}
+    tensors = {f"gradient.masked.{name}": parameter.grad for name, parameter in model.named_parameters()}
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+    save_file({name: t.detach().float().contiguous() for name, t in tensors.items()}, folder / "expected.safetensors")
+    text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+    (folder / "expected.json").write_text("{\n" + text + "\n}\n", encoding="utf-8")
+
+
 def plateau_metric(step):
     """A noisy curve that improves, gets stuck and improves again; rounded, so that it survives being printed."""
     return round(1.0 + math.exp(-step / 120.0) + 0.05 * math.sin(step * 0.7) + (0.3 if 400 < step < 600 else 0.0), 6)
@@ -283,6 +313,10 @@ def main():
     for name, factory, seed in (("bert", bert, 11), ("distilbert", distilbert, 12)):
         tokenizer, model = write_folder(HERE / name, factory, seed)
         write_expected(HERE / name, tokenizer, model)
+    for name, factory, seed, masked in (("bert-masked", bert, 13, BertForMaskedLM),
+                                        ("distilbert-masked", distilbert, 14, DistilBertForMaskedLM)):
+        tokenizer, model = write_folder(HERE / name, factory, seed, masked)
+        write_masked(HERE / name, tokenizer, model)
     write_schedules()
 
 

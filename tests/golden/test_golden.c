@@ -434,6 +434,68 @@ static void check_steps(golden *g, const char *kind, bft_head head, char *dense)
     bft_config_destroy(config);
 }
 
+/* ---- Masked language models: the loss over the word table, and every gradient ---- */
+
+static size_t read_numbers(json_t *list, uint32_t out[LONGEST]) {
+    size_t count = json_array_size(list);
+    must(count <= LONGEST, "expected.json: a text's length");
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+    }
+    return count;
+}
+
+static void the_masked_batch(golden *g) {
+    json_t *all = json_object_get(g->json, "ids"), *one;
+    size_t i;
+    json_array_foreach(all, i, one) {
+        uint32_t ids[LONGEST], places[LONGEST], targets[LONGEST];
+        bft_sample sample = {.ids = ids, .masked_place = places, .masked_target = targets};
+        sample.length = read_numbers(one, ids);
+        sample.masked = read_numbers(json_array_get(json_object_get(g->json, "places"), i), places);
+        read_numbers(json_array_get(json_object_get(g->json, "targets"), i), targets);
+        must(bft_batch_add(&g->batch, sample, (uint32_t)i), "the batch is full");
+    }
+}
+
+static void check_masked_gradients(const golden *g, void *dense) {
+    const bft_params *params = &g->model->params;
+    float *values = calloc(params->size, sizeof *values);
+    for (size_t i = 0; i < params->count; i++) {
+        const bft_param *param = &params->list[i];
+        must(!param->sparse, "a tied decoder's table is dense");
+        g->backend.ops->to_host(g->backend.device, bft_model_at(g->model, dense, param->offset), values, param->count);
+        check_gradient(g, "masked", param, values);
+    }
+    free(values);
+}
+
+static void check_masked(golden *g) {
+    OK(bft_model_open_for_pretraining(&error, &g->model, g->folder, g->backend,
+                                      &(bft_pretraining_setup){.seed = 1, .dropout = 0}));
+    OK(bft_session_create_training(&error, &g->session, g->model, SAMPLES, SAMPLES * LONGEST));
+    OK(bft_batch_create(&error, &g->batch, SAMPLES, SAMPLES * LONGEST, 0, g->model->config.vocabulary));
+    the_masked_batch(g);
+    const bft_ops *ops = g->backend.ops;
+    bft_gradients gradients = {0};
+    OK(ops->alloc(&error, g->backend.device, g->model->params.size * ops->real, &gradients.dense));
+    bft_session_clear_loss(g->session);
+    OK(bft_session_step(&error, g->session, &g->batch, (bft_pass){.training = true},
+                        (bft_loss){.normalizer = (double)g->batch.masked}, gradients));
+    check_number(g, "the loss", bft_session_loss(g->session), json_number_value(json_object_get(g->json, "loss")));
+    check_number(g, "hits", bft_session_hits(g->session), json_number_value(json_object_get(g->json, "hits")));
+    check_masked_gradients(g, gradients.dense);
+    ops->free(g->backend.device, gradients.dense);
+    close_model(g);
+}
+
+static void judge_masked(const char *folder, const char *backend) {
+    golden g = {0};
+    open_golden(&g, folder, backend);
+    check_masked(&g);
+    close_golden(&g);
+}
+
 /* ---- Every model on every backend ---- */
 
 static void judge_all(const char *folder, const char *backend) {
@@ -452,6 +514,8 @@ static void judge_all(const char *folder, const char *backend) {
 static void judge_backend(const char *backend) {
     judge_all("bert", backend);
     judge_all("distilbert", backend);
+    judge_masked("bert-masked", backend);
+    judge_masked("distilbert-masked", backend);
 }
 
 int main(int count, char **names) {
