@@ -171,21 +171,6 @@ static bft_status read_rows(bft_error *err, command *c, const char *path, const 
     return status;
 }
 
-static bool has_rows(const char *path) {
-    static const char *const endings[] = {".csv", ".tsv", ".jsonl"};
-    size_t length = strlen(path);
-    if (length > 3 && strcasecmp(path + length - 3, ".gz") == 0) {
-        length -= 3;
-    }
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t tail = strlen(endings[i]);
-        if (length > tail && strncasecmp(path + length - tail, endings[i], tail) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bft_status read_files(bft_error *err, command *c, size_t count, char *const *paths) {
     bft_config *config = NULL;
     BFT_TRY(bft_config_create(err, &config));
@@ -194,7 +179,7 @@ static bft_status read_files(bft_error *err, command *c, size_t count, char *con
     c->files = count;
     for (c->file = 0; c->file < count && status == BFT_OK; c->file++) {
         const char *path = paths[c->file];
-        status = has_rows(path) ? read_rows(err, c, path, config) : read_plain(err, c, path);
+        status = bft_rows_have_columns(path) ? read_rows(err, c, path, config) : read_plain(err, c, path);
     }
     bft_progress_clear(&c->bar);
     bft_config_destroy(config);

@@ -44,13 +44,24 @@ static bool ends_with(const char *text, size_t length, const char *ending) {
     return length > tail && strncasecmp(text + length - tail, ending, tail) == 0;
 }
 
+static size_t length_without_gz(const char *path) {
+    size_t length = strlen(path);
+    return ends_with(path, length, ".gz") ? length - strlen(".gz") : length;
+}
+
+bool bft_rows_have_columns(const char *path) {
+    size_t length = length_without_gz(path);
+    bool have = false;
+    for (size_t i = 0; i < FORMATS; i++) {
+        have |= formats[i].format != FORMAT_FASTTEXT && ends_with(path, length, formats[i].ending);
+    }
+    return have;
+}
+
 /* DATA.FORMAT, or the format that the name's ending says, .gz aside. */
 static bft_status choose_format(bft_error *err, const char *path, const char *wanted, row_format *out) {
     bool by_name = strcmp(wanted, "auto") == 0;
-    size_t length = strlen(path);
-    if (ends_with(path, length, ".gz")) {
-        length -= 3;
-    }
+    size_t length = length_without_gz(path);
     for (size_t i = 0; i < FORMATS; i++) {
         if (by_name ? ends_with(path, length, formats[i].ending) : strcmp(wanted, formats[i].name) == 0) {
             *out = formats[i].format;

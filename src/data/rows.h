@@ -22,6 +22,7 @@ typedef struct bft_rows bft_rows;
  * outlive the reader. */
 bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config);
 void bft_rows_close(bft_rows *rows);             /* NULL is fine */
+bool bft_rows_have_columns(const char *path);    /* by its name: .csv, .tsv, .jsonl, or these and .gz */
 const char *bft_rows_name(const bft_rows *rows); /* the path, or "<stdin>" */
 
 /* The next row, valid until the next call; *more is false at the end. A file without any row is an error. A failure
