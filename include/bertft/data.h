@@ -1,4 +1,4 @@
-/* data.h: labelled texts from CSV, TSV, JSONL and fastText files, label sets, splits, packed batches; dialogues. */
+/* data.h: texts with labels or without from CSV, TSV, JSONL, fastText and plain files, label sets, splits, packed batches; dialogues. */
 #ifndef BERTFT_DATA_H
 #define BERTFT_DATA_H
 
@@ -29,10 +29,17 @@ typedef struct bft_dataset bft_dataset;
 bft_status bft_dataset_read(bft_error *err, bft_dataset **out, const bft_config *config, size_t path_count,
                             const char *const *paths, const bft_tokenizer *tokenizer, size_t max_length,
                             const bft_labels *labels);
+
+/* The texts alone of all `paths`, without labels (BFT_PROBLEM_NONE), for pre-training. Rows by their DATA.TEXT where the file's
+ * name, or DATA.FORMAT, says that it has such; anything else is dialogue text, or plain lines, which are dialogues of one turn
+ * each: every turn is a text. A text of more than `max_length` ids is cut into several samples, between words. What has no word
+ * that the tokenizer knows is left out. Bad rows as above. */
+bft_status bft_dataset_read_unlabelled(bft_error *err, bft_dataset **out, const bft_config *config, size_t path_count,
+                                       const char *const *paths, const bft_tokenizer *tokenizer, size_t max_length);
 void bft_dataset_destroy(bft_dataset *dataset); /* NULL is fine */
 
 size_t bft_dataset_size(const bft_dataset *dataset);
-const bft_labels *bft_dataset_labels(const bft_dataset *dataset); /* regression: one entry, "score" */
+const bft_labels *bft_dataset_labels(const bft_dataset *dataset); /* regression: one entry, "score"; unlabelled: none */
 bft_problem bft_dataset_problem(const bft_dataset *dataset);
 size_t bft_dataset_skipped(const bft_dataset *dataset);
 size_t bft_dataset_longest(const bft_dataset *dataset); /* ids of the longest sample */

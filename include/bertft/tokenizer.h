@@ -69,6 +69,17 @@ size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer); /* model_max_le
 /* The token's text, NUL-terminated, or NULL for an id without a token. */
 const char *bft_tokenizer_token(const bft_tokenizer *tokenizer, uint32_t id);
 
+/* What a token is, for whoever masks words of a text. */
+typedef enum bft_piece {
+    BFT_PIECE_NONE, /* nothing of a text's own: an id without a token, a special token, [UNK], [unused7] */
+    BFT_PIECE_WORD, /* a word, or the beginning of one */
+    BFT_PIECE_TAIL  /* goes on with a word: ##ing */
+} bft_piece;
+
+/* A bft_piece for each id, into (bft_tokenizer_size). */
+void bft_tokenizer_pieces(const bft_tokenizer *tokenizer, uint8_t *pieces);
+bool bft_tokenizer_mask(const bft_tokenizer *tokenizer, uint32_t *id); /* of [MASK]; false: there is none */
+
 /* Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, so that
  * AutoTokenizer of transformers and bft_tokenizer_open give the same ids. */
 bft_status bft_tokenizer_save(bft_error *err, const bft_tokenizer *tokenizer, const char *folder);

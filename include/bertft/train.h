@@ -1,4 +1,4 @@
-/* train.h: fine-tuning, from a configuration to a run's folder.
+/* train.h: fine-tuning and pre-training, from a configuration to a run's folder.
  *
  * A run's folder holds config.yaml (frozen), model.safetensors (the best by TRAIN.METRIC where there is a validation
  * set, else the last), config.json, the tokenizer's files, metrics.jsonl, and checkpoint/last for resuming. */
@@ -38,16 +38,20 @@ typedef struct bft_train_result {
     bool early;                /* by TRAIN.PATIENCE */
 } bft_train_result;
 
+/* What is learnt: a classifier, from labelled texts; or a masked language model, from texts alone, with MODEL.WEIGHTS to go on
+ * from or PRETRAIN.* to begin with. */
+typedef enum bft_task { BFT_FINE_TUNE, BFT_PRETRAIN } bft_task;
+
 /* The metric that chooses the best: TRAIN.METRIC, or what its "auto" stands for. */
-const char *bft_train_metric(const bft_config *config);
+const char *bft_train_metric(const bft_config *config, bft_task task);
 
 /* Trains into the configuration's OUTPUT_DIR. A folder that holds a run is refused unless `overwrite`. */
-bft_status bft_train(bft_error *err, const bft_config *config, bft_backend backend, bool overwrite,
+bft_status bft_train(bft_error *err, const bft_config *config, bft_task task, bft_backend backend, bool overwrite,
                      const bft_train_events *events, bft_train_result *result);
 
 /* Goes on from the run's last checkpoint, or from step 0 where there is none yet, to the same bytes that the run
- * would have had without the break. `config` is the run's own, read from its config.yaml. */
-bft_status bft_train_resume(bft_error *err, const bft_config *config, const char *run, bft_backend backend,
-                            const bft_train_events *events, bft_train_result *result);
+ * would have had without the break. `config` is the run's own, read from its config.yaml; a run of another task is refused. */
+bft_status bft_train_resume(bft_error *err, const bft_config *config, bft_task task, const char *run,
+                            bft_backend backend, const bft_train_events *events, bft_train_result *result);
 
 #endif

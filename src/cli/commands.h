@@ -6,6 +6,7 @@
 #include "bertft/error.h"
 
 bft_status bft_command_train(bft_error *err, int argc, char **argv);
+bft_status bft_command_pretrain(bft_error *err, int argc, char **argv);
 bft_status bft_command_eval(bft_error *err, int argc, char **argv);
 bft_status bft_command_predict(bft_error *err, int argc, char **argv);
 bft_status bft_command_embed(bft_error *err, int argc, char **argv);

@@ -18,6 +18,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"train", bft_command_train, "fine-tune a model as a configuration says; --resume goes on"},
+    {"pretrain", bft_command_pretrain, "train a language model on texts alone; --resume goes on"},
     {"eval", bft_command_eval, "measure a run on its test split or a file"},
     {"predict", bft_command_predict, "read the tone of dialogues or lines"},
     {"embed", bft_command_embed, "vectors of lines"},
@@ -32,7 +33,7 @@ static const command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void) {
-    puts("bertft: fine-tunes BERT encoders and reads the tone of support dialogues\n\nusage: bertft COMMAND "
+    puts("bertft: trains BERT encoders and reads the tone of support dialogues\n\nusage: bertft COMMAND "
          "[ARGUMENTS]\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         printf("  %-10s %s\n", commands[i].name, commands[i].does);

@@ -149,16 +149,14 @@ static bft_status read_plain(bft_error *err, command *c, const char *path) {
     return status;
 }
 
-/* No label is asked for: the text serves as one. */
 static bft_status configure(bft_error *err, const command *c, bft_config *config) {
-    char *column = (char *)(uintptr_t)(c->column != NULL ? c->column : "text");
-    char *words[] = {"DATA.TEXT", column, "DATA.LABEL", column, "DATA.LABEL_FORM", "single"};
+    char *words[] = {"DATA.TEXT", (char *)(uintptr_t)(c->column != NULL ? c->column : "text")};
     return bft_config_merge_pairs(err, config, sizeof words / sizeof *words, words);
 }
 
 static bft_status read_rows(bft_error *err, command *c, const char *path, const bft_config *config) {
     bft_rows *rows;
-    BFT_TRY(bft_rows_open(err, &rows, path, config));
+    BFT_TRY(bft_rows_open(err, &rows, path, config, false));
     bft_status status = BFT_OK;
     for (bool more = true; more && status == BFT_OK;) {
         bft_row row;

@@ -20,6 +20,19 @@ const bft_key bft_schema[] = {
     {"MODEL.DROPOUT", NOTHING | FLOAT, "None", NULL, "[0, 1)",
      "One rate for all dropouts; null: the three rates of the model's config.json."},
 
+    {"PRETRAIN.VOCABULARY", NOTHING | STRING, "None", NULL, NULL,
+     "`pretrain`: the folder of a tokenizer, such as `vocab` writes, for a new BERT of the shape below with random "
+     "weights; null: "
+     "MODEL.WEIGHTS is trained on."},
+    {"PRETRAIN.LAYERS", INT, "4", NULL, "[1, 1000]", "Layers of a new BERT."},
+    {"PRETRAIN.CHANNELS", INT, "256", NULL, "[1, 65536]", "Its channels: the length of a token's vector."},
+    {"PRETRAIN.HEADS", INT, "4", NULL, "[1, 65536]", "Its heads; CHANNELS is a multiple of them."},
+    {"PRETRAIN.FEED_FORWARD", INT, "1024", NULL, "[1, 1000000]",
+     "Channels between the two products of its feed-forward layers."},
+    {"PRETRAIN.POSITIONS", INT, "512", NULL, "[3, 1000000]", "Its longest text in ids."},
+    {"PRETRAIN.MASK", FLOAT, "0.15", NULL, "(0, 1)",
+     "`pretrain`: the share of a text's pieces that is masked, by whole words."},
+
     {"DATA.TRAIN", NOTHING | STRING | LIST, "None", NULL, NULL, "Training files; several make one training set."},
     {"DATA.VALID", NOTHING | STRING | LIST, "None", NULL, NULL,
      "Validation files; null: VALID_FRACTION of the training set is split off."},
@@ -64,7 +77,8 @@ const bft_key bft_schema[] = {
     {"TRAIN.BATCH_SIZE", INT, "32", NULL, "[1, 65536]", "Texts a batch."},
     {"TRAIN.ACCUMULATE", INT, "1", NULL, "[1, 65536]", "Batches an optimizer step."},
     {"TRAIN.PRECISION", STRING, "fp32", "fp32|bf16", NULL,
-     "The type of activations, their gradients and the products' weights; on a CPU of the products' factors only. Sums, "
+     "The type of activations, their gradients and the products' weights; on a CPU of the products' factors only. "
+     "Sums, "
      "master weights and moments are fp32."},
     {"TRAIN.FREEZE", LIST, "[]", "embeddings|encoder", "[0, 1000]",
      "What is not trained: embeddings, encoder (embeddings and all layers), or layers by their number from 0."},
@@ -72,7 +86,7 @@ const bft_key bft_schema[] = {
     {"TRAIN.SAVE_EVERY", INT, "0", NULL, "[0, 1e12]", "Steps between checkpoints; 0: every epoch."},
     {"TRAIN.LOG_EVERY", INT, "10", NULL, "[1, 1e12]", "Steps between lines of metrics.jsonl."},
     {"TRAIN.METRIC", STRING, "auto", "auto|" METRICS, NULL,
-     "Chooses the best model and stops early; auto: f1_macro, and mse for regression."},
+     "Chooses the best model and stops early; auto: f1_macro, mse for regression, loss for `pretrain`."},
     {"TRAIN.PATIENCE", INT, "0", NULL, "[0, 1e12]",
      "Evaluations without a better METRIC before training stops; 0: never stops early."},
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static size_t targets_of(const bft_dataset *dataset) {
-    return dataset->problem == BFT_SINGLE_LABEL ? 0 : dataset->labels.count;
+    return dataset->problem == BFT_SINGLE_LABEL ? 0 : dataset->labels.count; /* unlabelled: 0 too */
 }
 
 static const size_t *starts(const bft_dataset *dataset) {
@@ -66,7 +66,7 @@ bft_status bft_dataset_add_target(bft_error *err, bft_dataset *dataset, bft_samp
         return bft_buffer_append(err, &dataset->target, &sample.target, sizeof sample.target);
     }
     size_t bytes = targets_of(dataset) * sizeof *sample.targets;
-    return bft_buffer_append(err, &dataset->targets, sample.targets, bytes);
+    return bytes == 0 ? BFT_OK : bft_buffer_append(err, &dataset->targets, sample.targets, bytes);
 }
 
 size_t bft_dataset_size(const bft_dataset *dataset) {
@@ -99,7 +99,7 @@ bft_sample bft_dataset_at(const bft_dataset *dataset, size_t index) {
                          .length = start[1] - start[0]};
     if (dataset->problem == BFT_SINGLE_LABEL) {
         sample.target = ((const uint32_t *)(const void *)dataset->target.data)[index];
-    } else {
+    } else if (targets_of(dataset) > 0) {
         sample.targets = (const float *)(const void *)dataset->targets.data + index * targets_of(dataset);
     }
     return sample;

@@ -1,39 +1,24 @@
 /* load.c: reading files into a data set: rows are read, their labels resolved, their texts tokenized. */
 #include "data/dataset.h"
 
-#include "base/log.h"
-#include "base/thread.h"
 #include "data/label_set.h"
-#include "data/rows.h"
+#include "data/row_tally.h"
+#include "data/text_queue.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORTH_THREADS = 1 << 17, MOST_WAITING = 1 << 21 }; /* bytes of texts */
-
 typedef struct dataset_loader {
     const bft_config *config;
-    const bft_tokenizer *tokenizer;
-    size_t max_length;
     bool skip_bad;
     bft_dataset *dataset;
     bft_label_set set;
     bft_buffer classes;   /* uint32_t: the classes of all samples, numbered as the set does before it is closed */
     bft_buffer class_end; /* size_t, (count): where each sample's classes end */
-    bft_pool *pool;       /* made when there is work for it */
-    bft_buffer texts;     /* of the rows whose ids are still to come */
-    bft_buffer waiting;   /* bft_string: those texts, once the buffer has stopped moving */
-    bft_encodings encodings;
+    bft_text_queue texts; /* of the rows whose ids are still to come */
 } dataset_loader;
-
-/* What became of the rows of one file. */
-typedef struct row_tally {
-    size_t rows, skipped, left_out, first_line;
-    char first_reason[BFT_ERROR_SIZE];
-} row_tally;
 
 /* ---- One row ---- */
 
@@ -77,53 +62,13 @@ static bft_status add_target(bft_error *err, dataset_loader *loader, const bft_r
     return *left_out ? BFT_OK : add_classes(err, loader);
 }
 
-/* Tokenizes the texts that wait. */
-static bft_status add_waiting(bft_error *err, dataset_loader *loader) {
-    bft_string *texts = (bft_string *)(void *)loader->waiting.data;
-    size_t count = loader->waiting.length / sizeof *texts;
-    for (size_t i = 0, at = 0; i < count; at += texts[i++].length) {
-        texts[i].data = loader->texts.data + at;
-    }
-    if (loader->pool == NULL && loader->texts.length >= WORTH_THREADS) {
-        BFT_TRY(bft_pool_create(err, &loader->pool, (int)bft_config_int(loader->config, "DEVICE.THREADS")));
-    }
-    BFT_TRY(bft_tokenizer_encode_all(err, loader->tokenizer, loader->pool, texts, count, loader->max_length,
-                                     &loader->encodings));
-    for (size_t i = 0; i < count; i++) {
-        const struct bft_encoded *text = &loader->encodings.texts[i];
-        BFT_TRY(bft_dataset_add_ids(err, loader->dataset, text->ids, text->count));
-    }
-    bft_buffer_clear(&loader->texts);
-    bft_buffer_clear(&loader->waiting);
-    return BFT_OK;
-}
-
-static bft_status add_text(bft_error *err, dataset_loader *loader, bft_field text) {
-    bft_string waiting = {.length = text.length};
-    BFT_TRY(bft_buffer_append(err, &loader->texts, text.bytes, text.length));
-    BFT_TRY(bft_buffer_append(err, &loader->waiting, &waiting, sizeof waiting));
-    bool full = loader->texts.length >= MOST_WAITING || loader->waiting.length >= MOST_WAITING;
-    return full ? add_waiting(err, loader) : BFT_OK;
+static bft_status take_ids(bft_error *err, void *dataset, const uint32_t *ids, size_t count) {
+    return bft_dataset_add_ids(err, dataset, ids, count);
 }
 
 /* ---- One file ---- */
 
-/* Counts a bad row, or passes its error on. */
-static bft_status bad_row(bft_error *err, const dataset_loader *loader, const char *name, const bft_row *row,
-                          row_tally *tally) {
-    if (err->status != BFT_BAD || !loader->skip_bad) {
-        return err->status;
-    }
-    if (tally->skipped++ == 0) {
-        size_t place = (size_t)snprintf(NULL, 0, "%s:%zu: ", name, row->line), length = strlen(err->message);
-        tally->first_line = row->line;
-        /* a path may be longer than a message */
-        snprintf(tally->first_reason, sizeof tally->first_reason, "%s", err->message + (place < length ? place : 0));
-    }
-    return BFT_OK;
-}
-
-static bft_status read_rows(bft_error *err, dataset_loader *loader, bft_rows *rows, row_tally *tally) {
+static bft_status read_rows(bft_error *err, dataset_loader *loader, bft_rows *rows, bft_row_tally *tally) {
     const char *name = bft_rows_name(rows);
     for (;;) {
         bft_row row;
@@ -137,32 +82,22 @@ static bft_status read_rows(bft_error *err, dataset_loader *loader, bft_rows *ro
             status = bft_error_prefix(err, "%s:%zu", name, row.line);
         }
         if (status != BFT_OK) {
-            BFT_TRY(bad_row(err, loader, name, &row, tally));
+            BFT_TRY(bft_row_tally_bad(err, tally, loader->skip_bad, name, &row));
         } else if (left_out) {
             tally->left_out++;
         } else {
-            BFT_TRY(add_text(err, loader, row.text));
+            BFT_TRY(bft_text_queue_add(err, &loader->texts, row.text));
         }
     }
 }
 
-static void report(const char *name, const row_tally *tally) {
-    if (tally->skipped > 0) {
-        bft_log_warning("%s: %zu of %zu rows skipped, the first at line %zu: %s", name, tally->skipped, tally->rows,
-                        tally->first_line, tally->first_reason);
-    }
-    if (tally->left_out > 0) {
-        bft_log_info("%s: %zu of %zu rows left out for their labels", name, tally->left_out, tally->rows);
-    }
-}
-
 static bft_status read_file(bft_error *err, dataset_loader *loader, const char *path) {
-    row_tally tally = {0};
+    bft_row_tally tally = {0};
     bft_rows *rows;
-    BFT_TRY(bft_rows_open(err, &rows, path, loader->config));
+    BFT_TRY(bft_rows_open(err, &rows, path, loader->config, true));
     bft_status status = read_rows(err, loader, rows, &tally);
     if (status == BFT_OK) {
-        report(bft_rows_name(rows), &tally);
+        bft_row_tally_report(&tally, bft_rows_name(rows));
     }
     bft_rows_close(rows);
     loader->dataset->skipped += tally.skipped;
@@ -220,7 +155,7 @@ static bft_status load(bft_error *err, dataset_loader *loader, size_t path_count
     for (size_t i = 0; i < path_count; i++) {
         BFT_TRY(read_file(err, loader, paths[i]));
     }
-    BFT_TRY(add_waiting(err, loader));
+    BFT_TRY(bft_text_queue_finish(err, &loader->texts));
     if (loader->dataset->count == 0) {
         return bft_error_set(err, BFT_BAD, "%s: no row is left that can be used", path_count > 0 ? paths[0] : "data");
     }
@@ -243,17 +178,19 @@ bft_status bft_dataset_read(bft_error *err, bft_dataset **out, const bft_config 
                             const bft_labels *labels) {
     bft_problem problem = BFT_PROBLEM_NONE;
     BFT_TRY(choose_problem(err, config, &problem));
-    dataset_loader loader = {.config = config, .tokenizer = tokenizer, .max_length = max_length};
-    loader.skip_bad = strcmp(bft_config_string(config, "DATA.ON_BAD_ROW"), "skip") == 0;
+    dataset_loader loader = {.config = config,
+                             .skip_bad = strcmp(bft_config_string(config, "DATA.ON_BAD_ROW"), "skip") == 0};
     BFT_TRY(bft_dataset_create(err, &loader.dataset, problem));
+    loader.texts = (bft_text_queue){.tokenizer = tokenizer,
+                                    .limit = max_length,
+                                    .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
+                                    .take = take_ids,
+                                    .context = loader.dataset};
     bft_status status = load(err, &loader, path_count, paths, labels);
     bft_label_set_free(&loader.set);
     bft_buffer_free(&loader.classes);
     bft_buffer_free(&loader.class_end);
-    bft_buffer_free(&loader.texts);
-    bft_buffer_free(&loader.waiting);
-    bft_encodings_free(&loader.encodings);
-    bft_pool_destroy(loader.pool);
+    bft_text_queue_free(&loader.texts);
     if (status != BFT_OK) {
         bft_dataset_destroy(loader.dataset);
         return status;

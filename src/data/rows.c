@@ -17,6 +17,7 @@ struct bft_rows {
     bft_lines *lines;
     row_format format;
     bft_label_form form;
+    bool labelled;
     bft_label_list labels;
     bool any; /* a row was seen, good or bad */
     /* CSV and TSV */
@@ -111,7 +112,7 @@ static char choose_delimiter(const bft_config *config, row_format format) {
     return format == FORMAT_TSV ? '\t' : ',';
 }
 
-bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config) {
+bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config, bool labelled) {
     row_format format = FORMAT_CSV;
     BFT_TRY(choose_format(err, path, bft_config_string(config, "DATA.FORMAT"), &format));
     bft_rows *rows = calloc(1, sizeof *rows);
@@ -121,6 +122,7 @@ bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const
     rows->config = config;
     rows->format = format;
     rows->form = label_form(config);
+    rows->labelled = labelled;
     bft_status status = bft_lines_open(err, &rows->lines, path, BFT_ROW_LIMIT);
     if (status != BFT_OK) {
         bft_rows_close(rows);
@@ -228,7 +230,9 @@ static bft_status find_columns(bft_error *err, bft_rows *rows, bool header) {
     }
     rows->columns = rows->csv.count;
     BFT_TRY(find_column(err, rows, header, "DATA.TEXT", &rows->text_column));
-    BFT_TRY(find_column(err, rows, header, "DATA.LABEL", &rows->label_column));
+    if (rows->labelled) {
+        BFT_TRY(find_column(err, rows, header, "DATA.LABEL", &rows->label_column));
+    }
     rows->columns_known = true;
     return BFT_OK;
 }
@@ -261,7 +265,7 @@ static bft_status next_delimited(bft_error *err, bft_rows *rows, bft_row *row, b
                              row->line, rows->csv.count, rows->columns);
     }
     row->text = rows->csv.fields[rows->text_column];
-    return parse_cell(err, rows, row->line, rows->csv.fields[rows->label_column]);
+    return rows->labelled ? parse_cell(err, rows, row->line, rows->csv.fields[rows->label_column]) : BFT_OK;
 }
 
 /* ---- One line a row: JSONL and fastText ---- */
@@ -353,14 +357,14 @@ static bft_status next_json(bft_error *err, bft_rows *rows, bft_row *row, bool *
         return bft_error_set(err, BFT_BAD, "%s:%zu: a JSON object is expected", name, row->line);
     }
     const json_t *text = json_object_get(rows->object, text_key), *label = json_object_get(rows->object, label_key);
-    if (text == NULL || label == NULL) {
+    if (text == NULL || (rows->labelled && label == NULL)) {
         return no_key(err, rows, row->line, text == NULL ? text_key : label_key);
     }
     if (!json_is_string(text)) {
         return bft_error_set(err, BFT_BAD, "%s:%zu: \"%s\" must be a string", name, row->line, text_key);
     }
     row->text = string_field(text);
-    return json_labels(err, rows, row->line, label_key, label);
+    return rows->labelled ? json_labels(err, rows, row->line, label_key, label) : BFT_OK;
 }
 
 /* `__label__joy __label__surprise the text`. */

@@ -1,4 +1,4 @@
-/* rows.h: labelled texts, one at a time, from CSV, TSV, JSONL and fastText files, plain or gzipped. */
+/* rows.h: texts with their labels, or without, one at a time, from CSV, TSV, JSONL and fastText files, plain or gzipped. */
 #ifndef BFT_DATA_ROWS_H
 #define BFT_DATA_ROWS_H
 
@@ -18,9 +18,9 @@ typedef struct bft_row {
 
 typedef struct bft_rows bft_rows;
 
-/* DATA.FORMAT, HEADER, QUOTE, DELIMITER, TEXT, LABEL and LABEL_FORM of `config` say how to read the file. The config must
- * outlive the reader. */
-bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config);
+/* DATA.FORMAT, HEADER, QUOTE, DELIMITER, TEXT and, where rows are `labelled`, LABEL and LABEL_FORM of `config` say how to read
+ * the file; else no label is looked for, and a row has none. The config must outlive the reader. */
+bft_status bft_rows_open(bft_error *err, bft_rows **out, const char *path, const bft_config *config, bool labelled);
 void bft_rows_close(bft_rows *rows);             /* NULL is fine */
 bool bft_rows_have_columns(const char *path);    /* by its name: .csv, .tsv, .jsonl, or these and .gz */
 const char *bft_rows_name(const bft_rows *rows); /* the path, or "<stdin>" */

@@ -194,3 +194,32 @@ size_t bft_tokenizer_max_length(const bft_tokenizer *tokenizer) {
 const char *bft_tokenizer_token(const bft_tokenizer *tokenizer, uint32_t id) {
     return bft_tokenizer_text(tokenizer, id).data;
 }
+
+static bool starts_with(bft_text text, bft_text start) {
+    return text.length >= start.length && memcmp(text.data, start.data, start.length) == 0;
+}
+
+void bft_tokenizer_pieces(const bft_tokenizer *tokenizer, uint8_t *pieces) {
+    bft_text unused = bft_text_of("[unused");
+    for (size_t id = 0; id < tokenizer->size; id++) {
+        bft_text text = bft_tokenizer_text(tokenizer, id);
+        bool tail = text.data != NULL && text.length > tokenizer->prefix.length && starts_with(text, tokenizer->prefix);
+        bool none = text.data == NULL || starts_with(text, unused);
+        pieces[id] = none ? BFT_PIECE_NONE : tail ? BFT_PIECE_TAIL : BFT_PIECE_WORD;
+    }
+    for (size_t i = 0; i < tokenizer->added_count; i++) {
+        if (tokenizer->added[i].special) {
+            pieces[tokenizer->added[i].id] = BFT_PIECE_NONE;
+        }
+    }
+    for (size_t role = 0; role < BFT_ROLES; role++) {
+        if (tokenizer->roles[role] != BFT_NO_ID) {
+            pieces[tokenizer->roles[role]] = BFT_PIECE_NONE;
+        }
+    }
+}
+
+bool bft_tokenizer_mask(const bft_tokenizer *tokenizer, uint32_t *id) {
+    *id = tokenizer->roles[BFT_MASK];
+    return *id != BFT_NO_ID;
+}

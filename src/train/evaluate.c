@@ -22,11 +22,15 @@ static bft_status collect(bft_error *err, bft_session *session, const bft_datase
     return BFT_OK;
 }
 
-/* Packs the next samples while those before are computed. */
-static bft_status fill(bft_error *err, bft_batch *batch, const bft_dataset *data, size_t first) {
+/* Packs the next samples while those before are computed; with a masker, masked. */
+static bft_status fill(bft_error *err, bft_batch *batch, const bft_dataset *data, bft_masker *masker, size_t first) {
     bft_batch_clear(batch);
     for (size_t next = first; next < bft_dataset_size(data); next++) {
-        if (!bft_batch_add(batch, bft_dataset_at(data, next), (uint32_t)(next - first))) {
+        bft_sample sample = bft_dataset_at(data, next);
+        if (masker != NULL) {
+            sample = bft_masker_draw(masker, sample, 0, (uint32_t)next);
+        }
+        if (!bft_batch_add(batch, sample, (uint32_t)(next - first))) {
             break;
         }
     }
@@ -41,11 +45,25 @@ bft_status bft_evaluate(bft_error *err, bft_session *session, bft_batch *batch, 
     part computing = {0};
     while (computing.first + computing.count < bft_dataset_size(data)) {
         part next = {.first = computing.first + computing.count};
-        BFT_TRY(fill(err, batch, data, next.first));
+        BFT_TRY(fill(err, batch, data, NULL, next.first));
         next.count = batch->batch;
         BFT_TRY(collect(err, session, data, computing, metrics));
         BFT_TRY(bft_session_start_logits(err, session, batch));
         computing = next;
     }
     return collect(err, session, data, computing, metrics);
+}
+
+bft_status bft_evaluate_masked(bft_error *err, bft_session *session, bft_batch *batch, const bft_dataset *data,
+                               bft_masker *masker, bft_metrics *metrics) {
+    size_t masked = 0;
+    bft_metrics_clear(metrics);
+    bft_session_clear_loss(session);
+    for (size_t first = 0; first < bft_dataset_size(data); first += batch->batch) {
+        BFT_TRY(fill(err, batch, data, masker, first));
+        masked += batch->masked;
+        BFT_TRY(bft_session_step(err, session, batch, (bft_pass){0}, (bft_loss){.normalizer = 1}, (bft_gradients){0}));
+    }
+    bft_metrics_add_masked(metrics, masked, bft_session_loss(session), bft_session_hits(session));
+    return BFT_OK;
 }

@@ -65,7 +65,8 @@ static bft_status save_checkpoint(bft_error *err, bft_trainer *t) {
 static bft_status evaluate(bft_error *err, bft_trainer *t) {
     bft_progress *progress = &t->progress;
     BFT_TRY(bft_optimizer_check(err, &t->optimizer, NULL));
-    BFT_TRY(bft_evaluate(err, t->session, &t->batch, t->valid, t->metrics));
+    BFT_TRY(t->task == BFT_PRETRAIN ? bft_evaluate_masked(err, t->session, &t->batch, t->valid, t->masker, t->metrics)
+                                    : bft_evaluate(err, t->session, &t->batch, t->valid, t->metrics));
     bft_schedule_observe(&t->schedule, bft_metrics_value(t->metrics, bft_schedule_metric(t->config)));
     double value = bft_metrics_value(t->metrics, t->metric);
     bool better = bft_metric_maximizes(t->metric) ? value > progress->best : value < progress->best;
@@ -157,14 +158,30 @@ static bft_status run(bft_error *err, bft_trainer *t, bft_train_result *result) 
 
 static bft_status train(bft_error *err, bft_trainer *t, bool overwrite, bft_train_result *result) {
     const char *folder = bft_config_string(t->config, "OUTPUT_DIR");
-    BFT_TRY(bft_run_check(err, folder, bft_config_string(t->config, "MODEL.WEIGHTS"), overwrite));
+    BFT_TRY(bft_run_check(err, folder, bft_trainer_source(t->config, t->task), overwrite));
     BFT_TRY(bft_trainer_open(err, t));
     BFT_TRY(bft_run_create(err, &t->run, folder, t->config));
     BFT_TRY(save_start(err, t));
     return run(err, t, result);
 }
 
+/* A run says in its config.json what it is; one that was stopped before that was written has nothing to lose. */
+static bft_status check_task(bft_error *err, const bft_trainer *t, const char *folder) {
+    bft_model_config model;
+    bft_error ignored;
+    if (bft_model_config_read(&ignored, &model, folder) != BFT_OK) {
+        return BFT_OK;
+    }
+    bool same = model.masked == (t->task == BFT_PRETRAIN);
+    bft_model_config_free(&model);
+    const char *other = t->task == BFT_PRETRAIN ? "train" : "pretrain";
+    return same ? BFT_OK
+                : bft_error_set(err, BFT_BAD, "%s: is a run of `bertft %s`; `bertft %s --resume %s` goes on with it",
+                                folder, other, other, folder);
+}
+
 static bft_status resume(bft_error *err, bft_trainer *t, const char *folder, bft_train_result *result) {
+    BFT_TRY(check_task(err, t, folder));
     BFT_TRY(bft_run_open(err, &t->run, folder));
     BFT_TRY(bft_trainer_open(err, t));
     if (bft_file_exists(t->run.checkpoint)) {
@@ -178,17 +195,19 @@ static bft_status resume(bft_error *err, bft_trainer *t, const char *folder, bft
 
 static const bft_train_events no_events;
 
-bft_status bft_train(bft_error *err, const bft_config *config, bft_backend backend, bool overwrite,
+bft_status bft_train(bft_error *err, const bft_config *config, bft_task task, bft_backend backend, bool overwrite,
                      const bft_train_events *events, bft_train_result *result) {
-    bft_trainer trainer = {.config = config, .backend = backend, .events = events != NULL ? events : &no_events};
+    bft_trainer trainer = {
+        .config = config, .task = task, .backend = backend, .events = events != NULL ? events : &no_events};
     bft_status status = train(err, &trainer, overwrite, result);
     bft_trainer_close(&trainer);
     return status;
 }
 
-bft_status bft_train_resume(bft_error *err, const bft_config *config, const char *run_folder, bft_backend backend,
-                            const bft_train_events *events, bft_train_result *result) {
-    bft_trainer trainer = {.config = config, .backend = backend, .events = events != NULL ? events : &no_events};
+bft_status bft_train_resume(bft_error *err, const bft_config *config, bft_task task, const char *run_folder,
+                            bft_backend backend, const bft_train_events *events, bft_train_result *result) {
+    bft_trainer trainer = {
+        .config = config, .task = task, .backend = backend, .events = events != NULL ? events : &no_events};
     bft_status status = resume(err, &trainer, run_folder, result);
     bft_trainer_close(&trainer);
     return status;

@@ -26,8 +26,9 @@ struct bft_metrics {
     size_t *confusion;               /* (K, K) rows: truth; single label only */
     bin *bins;                       /* (bin_count) */
     size_t exact;                    /* samples whose labels are all right */
-    double log_loss;                 /* sum over samples, multi-label: over samples and classes */
-    bft_scores by_sample;            /* sums over samples, multi-label */
+    double log_loss;                 /* sum over samples, multi-label: over samples and classes; masked: over pieces */
+    double masked_hits;
+    bft_scores by_sample; /* sums over samples, multi-label */
 
     bft_pairs pairs; /* regression: answers and targets */
 };
@@ -75,7 +76,7 @@ void bft_metrics_clear(bft_metrics *metrics) {
         memset(m->confusion, 0, m->classes * m->classes * sizeof *m->confusion);
     }
     m->samples = m->exact = m->pairs.count = 0;
-    m->log_loss = 0;
+    m->log_loss = m->masked_hits = 0;
     m->by_sample = (bft_scores){0};
 }
 
@@ -156,6 +157,12 @@ bft_status bft_metrics_add(bft_error *err, bft_metrics *metrics, const float *lo
     return BFT_OK;
 }
 
+void bft_metrics_add_masked(bft_metrics *metrics, size_t pieces, double loss, double hits) {
+    metrics->samples += pieces;
+    metrics->log_loss += loss;
+    metrics->masked_hits += hits;
+}
+
 /* ---- Classes and their averages ---- */
 
 bft_scores bft_metrics_class(const bft_metrics *metrics, size_t label) {
@@ -229,6 +236,7 @@ typedef enum what {
     RECALL,
     F1,
     LOG_LOSS,
+    PERPLEXITY,
     CALIBRATION,
     MSE,
     RMSE,
@@ -243,6 +251,7 @@ enum {
     SINGLE = 1 << BFT_SINGLE_LABEL,
     MULTI = 1 << BFT_MULTI_LABEL,
     SCORES = 1 << BFT_REGRESSION,
+    MASKED = 1 << BFT_PROBLEM_NONE,
     CLASSES = SINGLE | MULTI
 };
 
@@ -253,7 +262,7 @@ static const struct metric {
     bft_average average; /* of precision, recall, F1 */
     bool minimize;
 } table[] = {
-    {"accuracy", ACCURACY, CLASSES, 0, false},
+    {"accuracy", ACCURACY, CLASSES | MASKED, 0, false},
     {"f1_macro", F1, CLASSES, BFT_AVERAGE_MACRO, false},
     {"f1_micro", F1, CLASSES, BFT_AVERAGE_MICRO, false},
     {"f1_weighted", F1, CLASSES, BFT_AVERAGE_WEIGHTED, false},
@@ -268,13 +277,14 @@ static const struct metric {
     {"recall_samples", RECALL, MULTI, BFT_AVERAGE_SAMPLES, false},
     {"log_loss", LOG_LOSS, CLASSES, 0, true},
     {"ece", CALIBRATION, CLASSES, 0, true},
+    {"perplexity", PERPLEXITY, MASKED, 0, true},
     {"mse", MSE, SCORES, 0, true},
     {"rmse", RMSE, SCORES, 0, true},
     {"mae", MAE, SCORES, 0, true},
     {"r2", R2, SCORES, 0, false},
     {"pearson", PEARSON, SCORES, 0, false},
     {"spearman", SPEARMAN, SCORES, 0, false},
-    {"loss", LOSS, CLASSES | SCORES, 0, true},
+    {"loss", LOSS, CLASSES | SCORES | MASKED, 0, true},
 };
 enum { METRICS = sizeof table / sizeof *table };
 
@@ -334,7 +344,7 @@ double bft_metrics_value(const bft_metrics *metrics, const char *name) {
     assert(metric != NULL && belongs(metric, metrics->problem));
     switch (metric->what) {
     case ACCURACY:
-        return ratio((double)metrics->exact, (double)metrics->samples);
+        return ratio((double)metrics->exact + metrics->masked_hits, (double)metrics->samples);
     case PRECISION:
         return bft_metrics_average(metrics, metric->average).precision;
     case RECALL:
@@ -343,6 +353,8 @@ double bft_metrics_value(const bft_metrics *metrics, const char *name) {
         return bft_metrics_average(metrics, metric->average).f1;
     case LOG_LOSS:
         return log_loss(metrics);
+    case PERPLEXITY:
+        return exp(log_loss(metrics));
     case CALIBRATION:
         return calibration_error(metrics);
     case MSE:

@@ -26,8 +26,13 @@ void bft_metrics_clear(bft_metrics *metrics);   /* back to no samples */
 bft_status bft_metrics_add(bft_error *err, bft_metrics *metrics, const float *logits, uint32_t target,
                            const float *targets);
 
+/* The masked pieces of a masked language model's batches (BFT_PROBLEM_NONE): how many, the sum of their losses, and how many came
+ * out first. */
+void bft_metrics_add_masked(bft_metrics *metrics, size_t pieces, double loss, double hits);
+
 /* ---- Values by name ----
  * every problem    loss (the mean of the unweighted loss: log_loss, mse)
+ * masked           perplexity (e to the loss), accuracy (the share of the masked pieces that came out first)
  * classes          accuracy (multi-label: all labels right), log_loss, ece, and precision_, recall_, f1_ with macro,
  *                  micro, weighted, and, for multi-label, samples
  * regression       mse rmse mae r2 pearson spearman (the last two are NaN where a side is constant) */

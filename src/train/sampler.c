@@ -60,7 +60,11 @@ size_t bft_sampler_fill(const bft_sampler *sampler, bft_step_samples samples, si
     bft_batch_clear(batch);
     for (size_t i = 0; i < count; i++) {
         uint32_t index = sampler->order[samples.first + offset + i];
-        bft_batch_add(batch, bft_dataset_at(sampler->data, index), (uint32_t)(offset + i)); /* fits by token_limit */
+        bft_sample sample = bft_dataset_at(sampler->data, index);
+        if (sampler->masker != NULL) {
+            sample = bft_masker_draw(sampler->masker, sample, sampler->epoch, index);
+        }
+        bft_batch_add(batch, sample, (uint32_t)(offset + i)); /* fits by token_limit */
     }
     return count;
 }
@@ -138,6 +142,10 @@ bft_status bft_loss_setup_create(bft_error *err, bft_loss_setup *setup, const bf
                                  const bft_dataset *data) {
     bft_problem problem = bft_dataset_problem(data);
     size_t classes = bft_dataset_labels(data)->count;
+    if (problem == BFT_PROBLEM_NONE) { /* a masked language model's loss has one kind */
+        *setup = (bft_loss_setup){0};
+        return BFT_OK;
+    }
     *setup = (bft_loss_setup){
         .kind = problem == BFT_SINGLE_LABEL  ? BFT_CROSS_ENTROPY
                 : problem == BFT_MULTI_LABEL ? BFT_BINARY
@@ -160,8 +168,21 @@ void bft_loss_setup_free(bft_loss_setup *setup) {
     *setup = (bft_loss_setup){0};
 }
 
+static double count_masked(const bft_sampler *sampler, bft_step_samples samples) {
+    size_t masked = 0;
+    for (size_t i = 0; i < samples.count; i++) {
+        uint32_t index = sampler->order[samples.first + i];
+        masked += bft_masker_count(sampler->masker, bft_dataset_at(sampler->data, index), sampler->epoch, index);
+    }
+    return (double)masked;
+}
+
 bft_loss bft_sampler_loss(const bft_sampler *sampler, const bft_loss_setup *setup, bft_step_samples samples) {
     bft_loss loss = {.kind = setup->kind, .weight = setup->weight, .smoothing = setup->smoothing};
+    if (sampler->masker != NULL) {
+        loss.normalizer = count_masked(sampler, samples);
+        return loss;
+    }
     if (setup->kind != BFT_CROSS_ENTROPY) {
         loss.normalizer = (double)samples.count * (double)bft_dataset_labels(sampler->data)->count;
         return loss;

@@ -1,4 +1,4 @@
-/* sampler.h: which samples each step takes, and what their loss is divided by.
+/* sampler.h: which samples each step takes, what is masked in them, and what their loss is divided by.
  *
  * All follows from the seed and the step: an epoch's order is a shuffle keyed by seed and epoch, so there is no state to save. */
 #ifndef BFT_TRAIN_SAMPLER_H
@@ -6,6 +6,7 @@
 
 #include "bertft/config.h"
 #include "bertft/data.h"
+#include "data/masker.h"
 #include "kernels/ops.h"
 
 typedef struct bft_sampler {
@@ -13,6 +14,7 @@ typedef struct bft_sampler {
     size_t batch_size, accumulate;
     uint64_t seed, epoch; /* epoch whose order is at hand; UINT64_MAX: none */
     uint32_t *order;      /* (samples) */
+    bft_masker *masker;   /* not owned; NULL: samples are taken as they are */
 } bft_sampler;
 
 bft_status bft_sampler_create(bft_error *err, bft_sampler *sampler, const bft_dataset *data, const bft_config *config);
@@ -27,7 +29,8 @@ typedef struct bft_step_samples {
 } bft_step_samples;
 bft_step_samples bft_sampler_step(bft_sampler *sampler, uint64_t step);
 
-/* Packs the micro-batch that starts `offset` samples into the step; returns how many it took. */
+/* Packs the micro-batch that starts `offset` samples into the step; returns how many it took. With a masker, each epoch masks
+ * other words. */
 size_t bft_sampler_fill(const bft_sampler *sampler, bft_step_samples samples, size_t offset, bft_batch *batch);
 
 /* The most tokens that one micro-batch can hold, whatever the order. */

@@ -12,6 +12,15 @@ static size_t smallest(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+/* Whether the run makes a new model rather than going on with one. */
+static bool makes_model(const bft_config *config, bft_task task) {
+    return task == BFT_PRETRAIN && !bft_config_is_null(config, "PRETRAIN.VOCABULARY");
+}
+
+const char *bft_trainer_source(const bft_config *config, bft_task task) {
+    return bft_config_string(config, makes_model(config, task) ? "PRETRAIN.VOCABULARY" : "MODEL.WEIGHTS");
+}
+
 /* ---- Data ---- */
 
 static bft_status read_files(bft_error *err, const bft_trainer *t, const char *key, size_t max_length,
@@ -24,7 +33,9 @@ static bft_status read_files(bft_error *err, const bft_trainer *t, const char *k
     for (size_t i = 0; i < count; i++) {
         paths[i] = bft_config_list_at(t->config, key, i);
     }
-    bft_status status = bft_dataset_read(err, out, t->config, count, paths, t->tokenizer, max_length, labels);
+    bft_status status = t->task == BFT_PRETRAIN
+                            ? bft_dataset_read_unlabelled(err, out, t->config, count, paths, t->tokenizer, max_length)
+                            : bft_dataset_read(err, out, t->config, count, paths, t->tokenizer, max_length, labels);
     free(paths);
     return status;
 }
@@ -35,6 +46,10 @@ static bft_status read_data(bft_error *err, bft_trainer *t, size_t positions) {
     if (bft_config_is_null(t->config, "DATA.TRAIN")) {
         return bft_error_set(err, BFT_BAD, "%s: DATA.TRAIN is not set: which file holds the training texts?",
                              bft_config_origin(t->config, "DATA.TRAIN"));
+    }
+    if (t->task == BFT_PRETRAIN) {
+        double rate = bft_config_float(t->config, "PRETRAIN.MASK");
+        BFT_TRY(bft_masker_create(err, &t->masker, t->tokenizer, rate, t->seed, max_length));
     }
     BFT_TRY(read_files(err, t, "DATA.TRAIN", max_length, NULL, &t->train));
     if (!bft_config_is_null(t->config, "DATA.VALID")) {
@@ -52,14 +67,52 @@ static bft_head head_by_name(const char *name) {
                                          : BFT_HEAD_MEAN;
 }
 
-static bft_status open_model(bft_error *err, bft_trainer *t, const char *folder) {
-    bool own_dropout = !bft_config_is_null(t->config, "MODEL.DROPOUT");
+/* The shape of a model to be made, but for its vocabulary, or, with weights to start from, theirs. */
+static bft_status read_shape(bft_error *err, const bft_trainer *t, const char *folder, bft_model_config *shape) {
+    if (!makes_model(t->config, t->task)) {
+        return bft_model_config_read(err, shape, folder);
+    }
+    size_t channels = (size_t)bft_config_int(t->config, "PRETRAIN.CHANNELS");
+    size_t heads = (size_t)bft_config_int(t->config, "PRETRAIN.HEADS");
+    if (channels % heads != 0) {
+        return bft_error_set(err, BFT_BAD, "%s: PRETRAIN.CHANNELS %zu isn't a multiple of PRETRAIN.HEADS %zu",
+                             bft_config_origin(t->config, "PRETRAIN.CHANNELS"), channels, heads);
+    }
+    *shape = (bft_model_config){.architecture = BFT_BERT,
+                                .layers = (size_t)bft_config_int(t->config, "PRETRAIN.LAYERS"),
+                                .channels = channels,
+                                .heads = heads,
+                                .feed_forward = (size_t)bft_config_int(t->config, "PRETRAIN.FEED_FORWARD"),
+                                .positions = (size_t)bft_config_int(t->config, "PRETRAIN.POSITIONS"),
+                                .types = 2,
+                                .layer_norm_eps = 1e-12f,
+                                .hidden_dropout = 0.1f,
+                                .attention_dropout = 0.1f,
+                                .classifier_dropout = 0.1f};
+    return BFT_OK;
+}
+
+static bft_status open_language_model(bft_error *err, bft_trainer *t, const char *folder, const bft_model_config *shape,
+                                      double dropout) {
+    bft_pretraining_setup setup = {.shape = shape, .seed = t->seed, .dropout = dropout};
+    const char *weights = makes_model(t->config, t->task) ? NULL : folder;
+    return bft_model_open_for_pretraining(err, &t->model, weights, t->backend, &setup);
+}
+
+static bft_status open_classifier(bft_error *err, bft_trainer *t, const char *folder, double dropout) {
     bft_model_setup setup = {.head = head_by_name(bft_config_string(t->config, "MODEL.HEAD")),
                              .problem = bft_dataset_problem(t->train),
                              .labels = *bft_dataset_labels(t->train),
                              .seed = t->seed,
-                             .dropout = own_dropout ? bft_config_float(t->config, "MODEL.DROPOUT") : -1};
-    BFT_TRY(bft_model_open_for_training(err, &t->model, folder, t->backend, &setup));
+                             .dropout = dropout};
+    return bft_model_open_for_training(err, &t->model, folder, t->backend, &setup);
+}
+
+static bft_status open_model(bft_error *err, bft_trainer *t, const char *folder, const bft_model_config *shape) {
+    bool own_dropout = !bft_config_is_null(t->config, "MODEL.DROPOUT");
+    double dropout = own_dropout ? bft_config_float(t->config, "MODEL.DROPOUT") : -1;
+    BFT_TRY(t->task == BFT_PRETRAIN ? open_language_model(err, t, folder, shape, dropout)
+                                    : open_classifier(err, t, folder, dropout));
     for (size_t i = 0; i < bft_config_list_size(t->config, "TRAIN.FREEZE"); i++) {
         BFT_TRY(bft_params_freeze(err, &t->model->params, t->model->config.layers,
                                   bft_config_list_at(t->config, "TRAIN.FREEZE", i)));
@@ -91,14 +144,15 @@ static bft_status count_steps(bft_error *err, bft_trainer *t) {
     return BFT_OK;
 }
 
-const char *bft_train_metric(const bft_config *config) {
+const char *bft_train_metric(const bft_config *config, bft_task task) {
     const char *name = bft_config_string(config, "TRAIN.METRIC");
-    return strcmp(name, "auto") != 0 ? name : bft_config_bool(config, "DATA.REGRESSION") ? "mse" : "f1_macro";
+    const char *automatic = bft_config_bool(config, "DATA.REGRESSION") ? "mse" : "f1_macro";
+    return strcmp(name, "auto") != 0 ? name : task == BFT_PRETRAIN ? "loss" : automatic;
 }
 
 static bft_status open_measures(bft_error *err, bft_trainer *t) {
     bft_problem problem = bft_dataset_problem(t->train);
-    t->metric = bft_train_metric(t->config);
+    t->metric = bft_train_metric(t->config, t->task);
     bool plateau = strcmp(bft_config_string(t->config, "SCHEDULER.NAME"), "reduce_lr_on_plateau") == 0;
     if (t->valid == NULL && (plateau || bft_config_int(t->config, "TRAIN.PATIENCE") > 0)) {
         return bft_error_set(err, BFT_BAD, "%s needs a validation set: set DATA.VALID or DATA.VALID_FRACTION",
@@ -151,16 +205,24 @@ static bft_status fingerprint_settings(bft_error *err, const bft_config *config,
     return status;
 }
 
-static bft_status fingerprint(bft_error *err, bft_trainer *t) {
-    const bft_tensor *base = t->model->table.base;
+/* Some rows of the weights that the run starts from; a new model's follow from the settings. */
+static uint64_t fingerprint_base(uint64_t sum, const bft_tensor *base) {
+    if (base == NULL) {
+        return sum;
+    }
     size_t row_bytes = base->shape[1] * bft_dtype_size(base->dtype), rows = base->shape[0], stride = rows / 64 + 1;
+    for (size_t row = 0; row < rows; row += stride) {
+        sum = bft_fingerprint(sum, (const char *)base->data + row * row_bytes, row_bytes);
+    }
+    return sum;
+}
+
+static bft_status fingerprint(bft_error *err, bft_trainer *t) {
     t->fingerprint = fingerprint_data(0, t->train);
     if (t->valid != NULL) {
         t->fingerprint = fingerprint_data(t->fingerprint, t->valid);
     }
-    for (size_t row = 0; row < rows; row += stride) {
-        t->fingerprint = bft_fingerprint(t->fingerprint, (const char *)base->data + row * row_bytes, row_bytes);
-    }
+    t->fingerprint = fingerprint_base(t->fingerprint, t->model->table.base);
     return fingerprint_settings(err, t->config, &t->fingerprint);
 }
 
@@ -168,6 +230,7 @@ static bft_status fingerprint(bft_error *err, bft_trainer *t) {
 
 static bft_status open_steps(bft_error *err, bft_trainer *t) {
     BFT_TRY(bft_sampler_create(err, &t->sampler, t->train, t->config));
+    t->sampler.masker = t->masker;
     BFT_TRY(count_steps(err, t));
     BFT_TRY(bft_loss_setup_create(err, &t->loss, t->config, t->train));
     BFT_TRY(bft_schedule_create(err, &t->schedule, t->config, t->total));
@@ -178,7 +241,7 @@ static bft_status open_steps(bft_error *err, bft_trainer *t) {
     size_t longest = t->valid == NULL ? 0 : bft_dataset_longest(t->valid);
     size_t room = tokens > longest ? tokens : longest;
     size_t batch = smallest(t->sampler.batch_size, bft_dataset_size(t->train));
-    BFT_TRY(bft_batch_create(err, &t->batch, batch, room, t->model->config.classes, vocabulary));
+    BFT_TRY(bft_batch_create(err, &t->batch, batch, room, bft_model_classes(t->model), vocabulary));
     size_t batch_words = smallest(tokens, words);
     size_t step_words = words / t->sampler.accumulate < batch_words ? words : batch_words * t->sampler.accumulate;
     BFT_TRY(bft_optimizer_create(err, &t->optimizer, t->model, t->config, (uint32_t)t->total, words, batch_words,
@@ -192,21 +255,28 @@ static bft_status open_steps(bft_error *err, bft_trainer *t) {
 }
 
 bft_status bft_trainer_open(bft_error *err, bft_trainer *t) {
-    const char *folder = bft_config_string(t->config, "MODEL.WEIGHTS");
+    const char *folder = bft_trainer_source(t->config, t->task);
     t->seed = (uint64_t)bft_config_int(t->config, "SEED");
-    bft_model_config model;
-    BFT_TRY(bft_model_config_read(err, &model, folder));
+    bft_model_config shape;
+    BFT_TRY(read_shape(err, t, folder, &shape));
     bft_status status = bft_tokenizer_open(err, &t->tokenizer, folder);
-    if (status == BFT_OK) {
-        status = check_vocabulary(err, t, &model, folder);
+    if (status == BFT_OK && makes_model(t->config, t->task)) {
+        shape.vocabulary = bft_tokenizer_size(t->tokenizer);
     }
     if (status == BFT_OK) {
-        status = read_data(err, t, model.positions);
+        status = check_vocabulary(err, t, &shape, folder);
     }
-    bft_model_config_free(&model);
+    if (status == BFT_OK) {
+        status = read_data(err, t, shape.positions);
+    }
+    if (status == BFT_OK) {
+        status = open_measures(err, t);
+    }
+    if (status == BFT_OK) {
+        status = open_model(err, t, folder, &shape);
+    }
+    bft_model_config_free(&shape);
     BFT_TRY(status);
-    BFT_TRY(open_measures(err, t));
-    BFT_TRY(open_model(err, t, folder));
     BFT_TRY(open_steps(err, t));
     return fingerprint(err, t);
 }
@@ -221,6 +291,7 @@ void bft_trainer_close(bft_trainer *t) {
     bft_model_destroy(t->model);
     bft_dataset_destroy(t->valid);
     bft_dataset_destroy(t->train);
+    bft_masker_destroy(t->masker);
     bft_tokenizer_destroy(t->tokenizer);
     bft_run_close(&t->run);
 }

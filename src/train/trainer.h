@@ -12,11 +12,13 @@
 
 typedef struct bft_trainer {
     const bft_config *config;
+    bft_task task;
     bft_backend backend;
     const bft_train_events *events;
     bft_run run;
     bft_tokenizer *tokenizer;
     bft_dataset *train, *valid; /* valid is NULL where there is no validation set */
+    bft_masker *masker;         /* pre-training only */
     bft_model *model;
     bft_session *session;
     bft_batch batch;
@@ -30,6 +32,9 @@ typedef struct bft_trainer {
     uint64_t fingerprint;
     bft_progress progress;
 } bft_trainer;
+
+/* The folder that a run starts from: that of its model, or, for a new one, of its vocabulary. */
+const char *bft_trainer_source(const bft_config *config, bft_task task);
 
 /* Reads data and model as the configuration says. */
 bft_status bft_trainer_open(bft_error *err, bft_trainer *trainer);

@@ -84,7 +84,7 @@ static void train(char *accumulate, char *dense) {
     assert_int_equal(bft_config_merge_pairs(&err, config, sizeof pairs / sizeof *pairs, pairs), BFT_OK);
     assert_int_equal(bft_config_merge_pairs(&err, config, 2, output), BFT_OK);
     assert_int_equal(bft_backend_open(&err, &backend, &(bft_backend_setup){.name = "cpu", .threads = 2}), BFT_OK);
-    if (bft_train(&err, config, backend, true, &events, &result) != BFT_OK) {
+    if (bft_train(&err, config, BFT_FINE_TUNE, backend, true, &events, &result) != BFT_OK) {
         fail_msg("%s", err.message);
     }
     assert_int_equal(c.steps, 30);
