@@ -71,10 +71,11 @@ static bft_status has(bft_error *err, const char *folder, const char *name, bool
     return BFT_OK;
 }
 
-bft_status bft_run_check(bft_error *err, const char *folder, const char *weights, bool overwrite) {
+bft_status bft_run_check(bft_error *err, const char *folder, const char *source, bool overwrite) {
     static const char *const models[] = {"config.json", "model.safetensors", "pytorch_model.bin"};
-    if (bft_same_file(folder, weights)) {
-        return bft_error_set(err, BFT_BAD, "OUTPUT_DIR %s: is the folder of MODEL.WEIGHTS; name another", folder);
+    if (bft_same_file(folder, source)) {
+        return bft_error_set(err, BFT_BAD, "OUTPUT_DIR %s: is the folder that the run starts from; name another",
+                             folder);
     }
     bool is_run, is_model = false;
     BFT_TRY(has(err, folder, "config.yaml", &is_run));

@@ -15,8 +15,8 @@ typedef struct bft_run {
 } bft_run;
 
 /* Refuses a folder that holds a run, unless it may be overwritten; and, always, one that holds a model which isn't a
- * run, or is `weights`, the model to start from: neither may be lost. */
-bft_status bft_run_check(bft_error *err, const char *folder, const char *weights, bool overwrite);
+ * run, or is `source`, what the run starts from: neither may be lost. */
+bft_status bft_run_check(bft_error *err, const char *folder, const char *source, bool overwrite);
 
 /* A new run: the folder, config.yaml and an empty metrics.jsonl. An old run's files are removed first. */
 bft_status bft_run_create(bft_error *err, bft_run *run, const char *folder, const bft_config *config);
