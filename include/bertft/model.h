@@ -64,6 +64,7 @@ bft_status bft_model_open_for_training(bft_error *err, bft_model **out, const ch
  * biases 0, LayerNorm 1 and 0, as BertPreTrainedModel._init_weights. A decoder that isn't the word table is refused. */
 typedef struct bft_pretraining_setup {
     const bft_model_config *shape; /* without a folder; it has no labels */
+    bool own_head;                 /* the folder's own head or none: it is an error where it holds none */
     uint64_t seed;
     double dropout; /* as above */
 } bft_pretraining_setup;
@@ -76,8 +77,8 @@ bft_head bft_model_head(const bft_model *model);
 size_t bft_model_classes(const bft_model *model); /* K; 0 without a head */
 const char *bft_model_label(const bft_model *model, size_t id);
 
-/* Writes model.safetensors and config.json of the model as it is into `folder`. */
-bft_status bft_model_save(bft_error *err, const bft_model *model, const char *folder);
+/* Writes model.safetensors, in BFT_F32 or BFT_BF16, and config.json of the model as it is into `folder`. */
+bft_status bft_model_save(bft_error *err, const bft_model *model, bft_dtype dtype, const char *folder);
 
 /* ---- A session: the memory for running one batch at a time ---- */
 typedef struct bft_session bft_session;

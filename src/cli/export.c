@@ -11,13 +11,19 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: bertft export RUN DST\n"
+    "usage: bertft export [--dtype T] RUN DST\n"
     "\n"
-    "Writes a run as a folder that transformers' AutoModelForSequenceClassification and AutoTokenizer open as it is.\n"
+    "Writes a run as a folder that transformers' AutoModelForSequenceClassification, or AutoModelForMaskedLM where\n"
+    "`pretrain` made it, and AutoTokenizer open as it is.\n"
     "A linear head becomes a pooler that does nothing and a classifier; what that costs in exactness is measured on\n"
     "real texts and printed.\n"
     "\n"
-    "  bertft export checkpoints/latest exported\n";
+    "  --dtype T   fp32 (the default) or bf16, which takes half the room\n"
+    "\n"
+    "  bertft export checkpoints/latest exported\n"
+    "  bertft export --dtype bf16 runs/pretrain models/ours\n";
+
+static const char *const dtypes[] = {"fp32", "bf16", NULL};
 
 /* What the exactness is measured on. */
 static const char *const texts[] = {
@@ -86,16 +92,19 @@ static bft_status measure(bft_error *err, const bft_conversion *c) {
     return BFT_OK;
 }
 
-static bft_status export_to(bft_error *err, const bft_conversion *c, const char *target) {
+static bft_status export_to(bft_error *err, const bft_conversion *c, bft_dtype dtype, const char *target) {
     BFT_TRY(bft_tokenizer_save(err, c->tokenizer, target));
-    BFT_TRY(bft_model_export(err, c->model, target));
+    BFT_TRY(bft_model_export(err, c->model, dtype, target));
     BFT_TRY(measure(err, c));
     bft_log_info("%s: written", target);
     return BFT_OK;
 }
 
 bft_status bft_command_export(bft_error *err, int argc, char **argv) {
-    const bft_usage usage = {.name = "export", .least = 2, .most = 2, .expected = "RUN DST"};
+    const char *type = NULL;
+    const bft_option options[] = {{.name = "--dtype", .value = &type, .choices = dtypes}};
+    const bft_usage usage = {
+        .name = "export", .options = options, .option_count = 1, .least = 2, .most = 2, .expected = "RUN DST"};
     bft_arguments arguments;
     BFT_TRY(bft_options_parse(err, &usage, argc, argv, &arguments));
     if (arguments.help) {
@@ -103,7 +112,8 @@ bft_status bft_command_export(bft_error *err, int argc, char **argv) {
     }
     bft_conversion conversion;
     BFT_TRY(bft_conversion_open(err, &conversion, arguments.words[0], arguments.words[1]));
-    bft_status status = export_to(err, &conversion, arguments.words[1]);
+    bft_dtype dtype = type != NULL && strcmp(type, "bf16") == 0 ? BFT_BF16 : BFT_F32;
+    bft_status status = export_to(err, &conversion, dtype, arguments.words[1]);
     bft_conversion_close(&conversion);
     return status;
 }

@@ -30,7 +30,7 @@ bft_status bft_command_import(bft_error *err, int argc, char **argv) {
         status = bft_sentence_copy(err, arguments.words[0], target);
     }
     if (status == BFT_OK) {
-        status = bft_model_save(err, conversion.model, target);
+        status = bft_model_save(err, conversion.model, BFT_F32, target);
     }
     bft_conversion_close(&conversion);
     BFT_TRY(status);

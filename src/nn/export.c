@@ -102,9 +102,10 @@ static bft_status write_all(bft_error *err, bft_saver *saver, exported_head *hea
     return bft_safetensors_write(err, saver->file, head->bias, classes);
 }
 
-static bft_status write_model(bft_error *err, const char *path, const bft_model *model, exported_head *head) {
+static bft_status write_model(bft_error *err, const char *path, bft_dtype dtype, const bft_model *model,
+                              exported_head *head) {
     bft_saver saver;
-    BFT_TRY(bft_saver_open(err, &saver, model, bft_table_reader(&model->table), path));
+    BFT_TRY(bft_saver_open(err, &saver, model, bft_table_reader(&model->table), dtype, path));
     bft_status status = write_all(err, &saver, head);
     if (status != BFT_OK) {
         bft_saver_discard(&saver);
@@ -113,7 +114,7 @@ static bft_status write_model(bft_error *err, const char *path, const bft_model 
     return bft_saver_commit(err, &saver);
 }
 
-static bft_status export_linear(bft_error *err, const bft_model *model, const char *folder) {
+static bft_status export_linear(bft_error *err, const bft_model *model, bft_dtype dtype, const char *folder) {
     exported_head head = {0};
     bft_buffer path = {0};
     bft_status status = bft_path_join(err, &path, folder, "model.safetensors");
@@ -121,7 +122,7 @@ static bft_status export_linear(bft_error *err, const bft_model *model, const ch
         status = make_head(err, model, &head);
     }
     if (status == BFT_OK) {
-        status = write_model(err, path.data, model, &head);
+        status = write_model(err, path.data, dtype, model, &head);
     }
     bft_buffer_free(&path);
     bft_arena_free(&head.arena);
@@ -131,12 +132,13 @@ static bft_status export_linear(bft_error *err, const bft_model *model, const ch
     return bft_model_config_write(err, &config, folder);
 }
 
-bft_status bft_model_export(bft_error *err, const bft_model *model, const char *folder) {
+bft_status bft_model_export(bft_error *err, const bft_model *model, bft_dtype dtype, const char *folder) {
     switch (model->head) {
     case BFT_HEAD_POOLER:
-        return bft_model_save(err, model, folder);
+    case BFT_HEAD_MASKED:
+        return bft_model_save(err, model, dtype, folder);
     case BFT_HEAD_LINEAR:
-        return export_linear(err, model, folder);
+        return export_linear(err, model, dtype, folder);
     case BFT_HEAD_MEAN:
         return bft_error_set(err, BFT_BAD,
                              "a `mean` head has no class in transformers; train with MODEL.HEAD linear or pooler");

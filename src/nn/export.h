@@ -11,8 +11,9 @@
 
 #include "bertft/model.h"
 
-/* Writes model.safetensors and config.json into `folder`; the caller writes the tokenizer's files. */
-bft_status bft_model_export(bft_error *err, const bft_model *model, const char *folder);
+/* Writes model.safetensors, in BFT_F32 or BFT_BF16, and config.json into `folder`; the caller writes the tokenizer's files. A masked
+ * language model is written as it is. */
+bft_status bft_model_export(bft_error *err, const bft_model *model, bft_dtype dtype, const char *folder);
 
 /* How far the exported head's logits lie from the model's own on these first rows, (count, C): the largest absolute difference,
  * with the exported head computed in float, and rounded to half precision at every step. 0 for a pooler head. */

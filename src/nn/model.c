@@ -351,13 +351,16 @@ static bft_status check_tied(bft_error *err, const bft_model *model, const char 
                                 a->file, a->name, b->name);
 }
 
-static bft_status find_masked_head(bft_error *err, const bft_model *model, const char *folder, bool *there) {
+static bft_status find_masked_head(bft_error *err, const bft_model *model, const char *folder, bool own, bool *there) {
     bool bert = model->config.architecture == BFT_BERT;
     BFT_TRY(
         check_tied(err, model, bert ? "cls.predictions.decoder.weight" : "vocab_projector.weight",
                    bert ? "bert.embeddings.word_embeddings.weight" : "distilbert.embeddings.word_embeddings.weight"));
     BFT_TRY(check_tied(err, model, "cls.predictions.decoder.bias", "cls.predictions.bias"));
     *there = find(model->file, bert ? "cls.predictions.transform.dense.weight" : "vocab_transform.weight") != NULL;
+    if (!*there && own) {
+        return bft_error_set(err, BFT_BAD, "%s: has no head of a masked language model", folder);
+    }
     if (!*there) {
         bft_log_info("%s: has no head of a masked language model; a new one is made", folder);
     }
@@ -369,7 +372,7 @@ static bft_status open_for_pretraining(bft_error *err, bft_model **out, const ch
     head_source from = {.seed = setup->seed};
     if (folder != NULL) {
         BFT_TRY(begin(err, out, folder, backend));
-        BFT_TRY(find_masked_head(err, *out, folder, &from.masked));
+        BFT_TRY(find_masked_head(err, *out, folder, setup->own_head, &from.masked));
     } else {
         *out = calloc(1, sizeof **out);
         if (*out == NULL) {

@@ -39,7 +39,8 @@ bft_status bft_tensor_check_finite(bft_error *err, const bft_tensor *tensor, con
 void bft_model_round_weights(bft_model *model);
 
 /* Writes model.safetensors as bft_model_save does, the word rows through `reader`. */
-bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path);
+bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, bft_dtype dtype,
+                                  const char *path);
 
 /* ---- Gradients of one batch: a block like the parameters', and the rows of the batch's words ---- */
 typedef struct bft_gradients {

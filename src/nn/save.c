@@ -17,14 +17,14 @@ static void release(bft_saver *saver) {
 }
 
 bft_status bft_saver_open(bft_error *err, bft_saver *saver, const bft_model *model, bft_row_reader reader,
-                          const char *path) {
+                          bft_dtype dtype, const char *path) {
     const bft_ops *ops = model->backend.ops;
     size_t room = ROWS_AT_ONCE * model->table.channels;
     *saver = (bft_saver){.model = model, .reader = reader, .host = malloc(room * sizeof *saver->host)};
     bft_status status = saver->host == NULL ? bft_error_memory(err, room * sizeof *saver->host)
                                             : ops->alloc(err, model->backend.device, room * ops->real, &saver->rows);
     if (status == BFT_OK) {
-        status = bft_safetensors_create(err, &saver->file, path);
+        status = bft_safetensors_create(err, &saver->file, path, dtype);
     }
     if (status != BFT_OK) {
         release(saver);
@@ -92,9 +92,10 @@ static bft_status write_all(bft_error *err, bft_saver *saver) {
     return BFT_OK;
 }
 
-bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, const char *path) {
+bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_row_reader reader, bft_dtype dtype,
+                                  const char *path) {
     bft_saver saver;
-    BFT_TRY(bft_saver_open(err, &saver, model, reader, path));
+    BFT_TRY(bft_saver_open(err, &saver, model, reader, dtype, path));
     bft_status status = write_all(err, &saver);
     if (status != BFT_OK) {
         bft_saver_discard(&saver);
@@ -103,11 +104,11 @@ bft_status bft_model_save_weights(bft_error *err, const bft_model *model, bft_ro
     return bft_saver_commit(err, &saver);
 }
 
-bft_status bft_model_save(bft_error *err, const bft_model *model, const char *folder) {
+bft_status bft_model_save(bft_error *err, const bft_model *model, bft_dtype dtype, const char *folder) {
     bft_buffer path = {0};
     bft_status status = bft_path_join(err, &path, folder, "model.safetensors");
     if (status == BFT_OK) {
-        status = bft_model_save_weights(err, model, bft_table_reader(&model->table), path.data);
+        status = bft_model_save_weights(err, model, bft_table_reader(&model->table), dtype, path.data);
     }
     if (status == BFT_OK) {
         status = bft_model_config_write(err, &model->config, folder);

@@ -15,7 +15,7 @@ typedef struct bft_saver {
 /* Announce tensors with bft_safetensors_declare on `file`, the list's with bft_saver_declare; then write in the same
  * order. Commit and discard free the saver. */
 bft_status bft_saver_open(bft_error *err, bft_saver *saver, const bft_model *model, bft_row_reader reader,
-                          const char *path);
+                          bft_dtype dtype, const char *path);
 bft_status bft_saver_declare(bft_error *err, bft_saver *saver, const bft_param *param);
 bft_status bft_saver_write(bft_error *err, bft_saver *saver, const bft_param *param);
 bft_status bft_saver_commit(bft_error *err, bft_saver *saver);

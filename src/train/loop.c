@@ -52,7 +52,7 @@ static bool is_due(const bft_trainer *t, const char *key) {
 }
 
 static bft_status save_model(bft_error *err, bft_trainer *t) {
-    return bft_model_save_weights(err, t->model, bft_optimizer_reader(&t->optimizer), t->run.model);
+    return bft_model_save_weights(err, t->model, bft_optimizer_reader(&t->optimizer), BFT_F32, t->run.model);
 }
 
 static bft_status save_checkpoint(bft_error *err, bft_trainer *t) {

@@ -1,13 +1,17 @@
 /* safetensors_writer.c: model.safetensors from announced tensors and a stream of values; equal input, equal bytes. */
 #include "weights/store.h"
 #include "base/json.h"
+#include "kernels/quantize.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 4096 }; /* values that are rounded at a time */
+
 struct bft_safetensors_writer {
     bft_writer *file;
+    bft_dtype dtype;
     bft_buffer header; /* the JSON so far, behind 8 bytes for its length */
     size_t declared;   /* values announced */
     size_t written;
@@ -15,11 +19,13 @@ struct bft_safetensors_writer {
     char *path;
 };
 
-bft_status bft_safetensors_create(bft_error *err, bft_safetensors_writer **out, const char *path) {
+bft_status bft_safetensors_create(bft_error *err, bft_safetensors_writer **out, const char *path, bft_dtype dtype) {
+    assert(dtype == BFT_F32 || dtype == BFT_BF16);
     bft_safetensors_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL) {
         return bft_error_memory(err, sizeof *writer);
     }
+    writer->dtype = dtype;
     static const char start[] = "\0\0\0\0\0\0\0\0{\"__metadata__\":{\"format\":\"pt\"}"; /* transformers asks for it */
     bft_status status = bft_writer_open(err, &writer->file, path);
     if (status == BFT_OK) {
@@ -43,14 +49,15 @@ bft_status bft_safetensors_declare(bft_error *err, bft_safetensors_writer *write
     bft_tensor tensor = {.dimensions = dimensions};
     BFT_TRY(bft_buffer_append(err, header, ",", 1));
     BFT_TRY(bft_json_quote(err, header, name, strlen(name)));
-    BFT_TRY(bft_buffer_printf(err, header, ":{\"dtype\":\"F32\",\"shape\":["));
+    BFT_TRY(
+        bft_buffer_printf(err, header, ":{\"dtype\":\"%s\",\"shape\":[", writer->dtype == BFT_F32 ? "F32" : "BF16"));
     for (size_t i = 0; i < dimensions; i++) {
         tensor.shape[i] = shape[i];
         BFT_TRY(bft_buffer_printf(err, header, "%s%zu", i == 0 ? "" : ",", shape[i]));
     }
-    size_t begin = writer->declared * sizeof(float), bytes;
+    size_t size = bft_dtype_size(writer->dtype), begin = writer->declared * size, bytes;
     if (!bft_tensor_measure(&tensor) || __builtin_add_overflow(writer->declared, tensor.count, &writer->declared) ||
-        __builtin_mul_overflow(writer->declared, sizeof(float), &bytes)) {
+        __builtin_mul_overflow(writer->declared, size, &bytes)) {
         return bft_error_set(err, BFT_BAD, "%s: tensor \"%s\": is too large for a file", writer->path, name);
     }
     return bft_buffer_printf(err, header, "],\"data_offsets\":[%zu,%zu]}", begin, bytes);
@@ -71,6 +78,18 @@ static bft_status seal(bft_error *err, bft_safetensors_writer *writer) {
     return bft_writer_write(err, writer->file, header->data, header->length);
 }
 
+static bft_status write_rounded(bft_error *err, bft_safetensors_writer *writer, const float *values, size_t count) {
+    uint16_t rounded[PIECE];
+    for (size_t at = 0, part; at < count; at += part) {
+        part = count - at < PIECE ? count - at : PIECE;
+        for (size_t i = 0; i < part; i++) {
+            rounded[i] = bft_to_bf16(values[at + i]);
+        }
+        BFT_TRY(bft_writer_write(err, writer->file, rounded, part * sizeof *rounded));
+    }
+    return BFT_OK;
+}
+
 bft_status bft_safetensors_write(bft_error *err, bft_safetensors_writer *writer, const float *values, size_t count) {
     if (!writer->sealed) {
         BFT_TRY(seal(err, writer));
@@ -80,7 +99,8 @@ bft_status bft_safetensors_write(bft_error *err, bft_safetensors_writer *writer,
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "safetensors are little-endian, and values are written as they lie in memory"
 #endif
-    return bft_writer_write(err, writer->file, values, count * sizeof *values);
+    return writer->dtype == BFT_F32 ? bft_writer_write(err, writer->file, values, count * sizeof *values)
+                                    : write_rounded(err, writer, values, count);
 }
 
 bft_status bft_safetensors_commit(bft_error *err, bft_safetensors_writer *writer) {

@@ -68,9 +68,10 @@ def bertft(options, *words, text=None):
 
 
 def probe(options, command, folder, *words, samples):
-    """model_probe on a list of (ids, target): the tensors that it writes."""
+    """model_probe on a list of (ids, target), or of its lines as dictionaries: the tensors that it writes."""
     ids, out = options.work / "ids.jsonl", options.work / "probe.safetensors"
-    ids.write_text("".join(json.dumps({"ids": i, "target": t}) + "\n" for i, t in samples))
+    lines = [s if isinstance(s, dict) else {"ids": s[0], "target": s[1]} for s in samples]
+    ids.write_text("".join(json.dumps(line) + "\n" for line in lines))
     run(options.build / "tests/model_probe", command, folder, *words, ids, out)
     tensors = load_file(out)
     out.unlink()
@@ -151,6 +152,21 @@ def hidden_states(encoder, rows, batch=16):
             output = encoder(**padded(part)).last_hidden_state
             states += [output[i, :len(row)] for i, row in enumerate(part)]
     return torch.cat(states)
+
+
+def compare_gradients(checks, name, ours, theirs):
+    """Every tensor by the norm of the difference over the norm. A key bias has gradient 0 (softmax doesn't see a shift of
+    all scores): its size is measured against the query bias's."""
+    assert ours.keys() == theirs.keys(), ours.keys() ^ theirs.keys()
+    relative, keys = [], []
+    for tensor, expected in theirs.items():
+        if tensor.endswith(("key.bias", "k_lin.bias")):
+            scale = theirs[tensor.replace("key.bias", "query.bias").replace("k_lin", "q_lin")].norm()
+            keys.append((ours[tensor].double().norm() / scale).item())
+        else:
+            relative.append(((ours[tensor].double() - expected).norm() / expected.norm()).item())
+    checks.within(f"{name}: gradients of {len(relative)} tensors, relative", max(relative), 1e-4)
+    checks.within(f"{name}: gradients of {len(keys)} key biases", max(keys), 1e-4)
 
 
 def worst(a, b):

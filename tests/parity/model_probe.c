@@ -2,10 +2,11 @@
  *
  *     model_probe hidden FOLDER IDS OUT           "hidden" (N, C), sequence after sequence
  *     model_probe logits FOLDER IDS OUT           "logits" (B, K)
- *     model_probe gradients FOLDER HEAD IDS OUT   a tensor a parameter, of the mean cross-entropy over all of IDS
+ *     model_probe gradients FOLDER HEAD IDS OUT   a tensor a parameter, of the mean cross-entropy over all of IDS; and that, "loss"
  *     model_probe batches CONFIG [KEY VALUE]...   on stdout, a JSON line a training step: its samples in their order
  *
- * IDS: JSON lines, {"ids": [2, 17, 3], "target": 0}. OUT: a safetensors file. Dropout is off. */
+ * IDS: JSON lines, {"ids": [2, 17, 3], "target": 0}, or, for HEAD masked, {"ids": [2, 4, 3], "places": [1], "targets": [17]}.
+ * OUT: a safetensors file. Dropout is off. */
 #include "base/buffer.h"
 #include "base/json.h"
 #include "base/lines.h"
@@ -26,18 +27,26 @@ typedef struct sample_list {
     size_t count, longest, tokens;
 } sample_list;
 
-static bft_status read_sample(bft_error *err, sample_list *s, const json_t *line, bft_sample *out) {
-    const json_t *ids = json_object_get(line, "ids");
+static bft_status read_numbers(bft_error *err, sample_list *s, const json_t *line, const char *key,
+                               const uint32_t **out, size_t *count) {
+    const json_t *list = json_object_get(line, key);
     uint32_t *copy;
-    size_t length = json_array_size(ids);
-    BFT_TRY(BFT_NEW(err, &s->arena, &copy, length));
-    for (size_t i = 0; i < length; i++) {
-        copy[i] = (uint32_t)json_integer_value(json_array_get(ids, i));
+    *count = json_array_size(list);
+    BFT_TRY(BFT_NEW(err, &s->arena, &copy, *count));
+    for (size_t i = 0; i < *count; i++) {
+        copy[i] = (uint32_t)json_integer_value(json_array_get(list, i));
     }
-    *out = (bft_sample){
-        .ids = copy, .length = length, .target = (uint32_t)json_integer_value(json_object_get(line, "target"))};
-    s->longest = length > s->longest ? length : s->longest;
-    s->tokens += length;
+    *out = copy;
+    return BFT_OK;
+}
+
+static bft_status read_sample(bft_error *err, sample_list *s, const json_t *line, bft_sample *out) {
+    *out = (bft_sample){.target = (uint32_t)json_integer_value(json_object_get(line, "target"))};
+    BFT_TRY(read_numbers(err, s, line, "ids", &out->ids, &out->length));
+    BFT_TRY(read_numbers(err, s, line, "places", &out->masked_place, &out->masked));
+    BFT_TRY(read_numbers(err, s, line, "targets", &out->masked_target, &out->masked));
+    s->longest = out->length > s->longest ? out->length : s->longest;
+    s->tokens += out->length;
     return BFT_OK;
 }
 
@@ -114,6 +123,10 @@ static bft_status forward(bft_error *err, probe *p, bool hidden, const char *fol
 
 static bft_status open_for_gradients(bft_error *err, probe *p, const char *folder, const char *head) {
     bft_model_config config;
+    if (strcmp(head, "masked") == 0) {
+        bft_pretraining_setup setup = {.own_head = true};
+        return bft_model_open_for_pretraining(err, &p->model, folder, p->backend, &setup);
+    }
     BFT_TRY(bft_model_config_read(err, &config, folder));
     bft_model_setup setup = {.head = strcmp(head, "linear") == 0   ? BFT_HEAD_LINEAR
                                      : strcmp(head, "pooler") == 0 ? BFT_HEAD_POOLER
@@ -139,12 +152,17 @@ static bft_status write_words(bft_error *err, probe *p, const float *rows, const
 static bft_status run_backward(bft_error *err, probe *p, bft_gradients gradients, float *host) {
     const bft_params *params = &p->model->params;
     const bft_ops *ops = p->backend.ops;
-    bft_loss loss = {.kind = BFT_CROSS_ENTROPY, .normalizer = (double)p->samples.count};
+    bool masked = bft_model_head(p->model) == BFT_HEAD_MASKED;
+    bft_loss loss = {.kind = BFT_CROSS_ENTROPY, .normalizer = (double)(masked ? p->batch.masked : p->samples.count)};
+    bft_session_clear_loss(p->session);
     BFT_TRY(bft_session_step(err, p->session, &p->batch, (bft_pass){.training = true}, loss, gradients));
+    float mean = (float)bft_session_loss(p->session);
+    BFT_TRY(bft_safetensors_declare(err, p->out, "loss", 1, (size_t[]){1}));
     for (size_t i = 0; i < params->count; i++) {
         BFT_TRY(bft_safetensors_declare(err, p->out, params->list[i].name, params->list[i].dimensions,
                                         params->list[i].shape));
     }
+    BFT_TRY(bft_safetensors_write(err, p->out, &mean, 1));
     for (size_t i = 0; i < params->count; i++) {
         const bft_param *param = &params->list[i];
         if (param->sparse) {
@@ -164,7 +182,7 @@ static bft_status backward(bft_error *err, probe *p, const char *folder, const c
     const bft_model_config *config = bft_model_configuration(p->model);
     size_t count = p->samples.count, tokens = p->samples.tokens;
     BFT_TRY(bft_session_create_training(err, &p->session, p->model, count, tokens));
-    BFT_TRY(bft_batch_create(err, &p->batch, count, tokens, config->classes, config->vocabulary));
+    BFT_TRY(bft_batch_create(err, &p->batch, count, tokens, bft_model_classes(p->model), config->vocabulary));
     for (size_t i = 0; i < count; i++) {
         bft_batch_add(&p->batch, p->samples.list[i], (uint32_t)i);
     }
@@ -225,7 +243,7 @@ static bft_status dispatch(bft_error *err, probe *p, int argc, char **argv) {
         return bft_error_set(err, BFT_BAD,
                              "usage: hidden|logits FOLDER IDS OUT, gradients FOLDER HEAD IDS OUT, batches CONFIG");
     }
-    BFT_TRY(bft_safetensors_create(err, &p->out, argv[argc - 1]));
+    BFT_TRY(bft_safetensors_create(err, &p->out, argv[argc - 1], BFT_F32));
     BFT_TRY(gradients ? backward(err, p, argv[2], argv[3], argv[4]) : forward(err, p, hidden, argv[2], argv[3]));
     bft_safetensors_writer *out = p->out;
     p->out = NULL;

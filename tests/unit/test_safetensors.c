@@ -333,7 +333,7 @@ static void write_two(const char *path) {
     for (int i = 0; i < 12; i++) {
         values[i] = 0.25f * (float)i;
     }
-    assert_int_equal(bft_safetensors_create(&err, &writer, path), BFT_OK);
+    assert_int_equal(bft_safetensors_create(&err, &writer, path, BFT_F32), BFT_OK);
     assert_int_equal(bft_safetensors_declare(&err, writer, "second \"name\"", 2, (size_t[]){3, 2}), BFT_OK);
     assert_int_equal(bft_safetensors_declare(&err, writer, "first", 1, (size_t[]){6}), BFT_OK);
     assert_int_equal(bft_safetensors_declare(&err, writer, "scalar", 0, NULL), BFT_OK);
@@ -376,11 +376,11 @@ static void writing_fails_cleanly(void **state) {
     (void)state;
     bft_error err = {0};
     bft_safetensors_writer *writer = NULL;
-    assert_int_equal(bft_safetensors_create(&err, &writer, "/nonexistent/model.safetensors"), BFT_FAILED);
+    assert_int_equal(bft_safetensors_create(&err, &writer, "/nonexistent/model.safetensors", BFT_F32), BFT_FAILED);
     assert_null(writer);
     folder f = {.path = "/tmp/bertft-test-XXXXXX"};
     assert_non_null(mkdtemp(f.path));
-    assert_int_equal(bft_safetensors_create(&err, &writer, inside(&f, "model.safetensors")), BFT_OK);
+    assert_int_equal(bft_safetensors_create(&err, &writer, inside(&f, "model.safetensors"), BFT_F32), BFT_OK);
     assert_int_equal(bft_safetensors_declare(&err, writer, "a", 1, (size_t[]){2}), BFT_OK);
     assert_int_equal(bft_safetensors_declare(&err, writer, "b", 2, (size_t[]){1ull << 40, 1ull << 40}), BFT_BAD);
     assert_non_null(strstr(err.message, "too large"));
