@@ -23,7 +23,7 @@ static const char help[] =
     "Metrics of a run, or of a Hugging Face folder with a classifier, on DATA.TEST; where that is not set on "
     "DATA.VALID;\n"
     "where neither is, on the share of DATA.TRAIN that training held back (DATA.VALID_FRACTION, by SEED).\n"
-    "RUN is checkpoints/latest, the newest run, where it isn't given.\n"
+    "RUN is checkpoints/latest, the newest run, where it isn't given; before there is one, checkpoints/mini-ru-tone.\n"
     "\n"
     "  --data FILE       measure on this file, read as the DATA.* settings say\n"
     "  --json            one JSON object instead of the report\n"

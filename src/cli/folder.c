@@ -7,18 +7,20 @@
 
 #include <stdio.h>
 
-static const char newest[] = "checkpoints/latest";
+static const char newest[] = "checkpoints/latest", shipped[] = "checkpoints/mini-ru-tone";
 
 bft_status bft_folder_find(bft_error *err, const char *given, const char **folder) {
-    *folder = given != NULL ? given : newest;
+    bool trained = bft_file_exists(newest), ships = bft_directory_exists(shipped);
+    *folder = given != NULL ? given : trained || !ships ? newest : shipped;
     if (bft_directory_exists(*folder)) {
         return BFT_OK;
     }
-    if (given == NULL && !bft_file_exists(newest)) {
-        return bft_error_set(err, BFT_BAD,
-                             "%s: there is no trained run here yet; `bertft train configs/params.yaml` "
-                             "makes one, or name the folder of a model",
-                             newest);
+    if (given == NULL && !trained) {
+        return bft_error_set(
+            err, BFT_BAD,
+            "%s: there is no trained run here, nor %s, which ships; `bertft train configs/params.yaml` "
+            "makes one, or name the folder of a model",
+            newest, shipped);
     }
     return bft_error_set(err, BFT_BAD, "%s: is not a folder; a run or a Hugging Face model is expected", *folder);
 }

@@ -7,8 +7,8 @@
 #include "bertft/model.h"
 #include "cli/options.h"
 
-/* The folder of a run or a Hugging Face model; NULL: checkpoints/latest, the newest run. The path lives as long as
- * `given`. */
+/* The folder of a run or a Hugging Face model; NULL: checkpoints/latest, the newest run, or, before there is one,
+ * checkpoints/mini-ru-tone, which ships. The path lives as long as `given`. */
 bft_status bft_folder_find(bft_error *err, const char *given, const char **folder);
 
 /* The run's frozen config.yaml where the folder has one, DEVICE.* set back, then the command line's pairs and

@@ -179,11 +179,11 @@ def test_another_device_is_named_without_its_precision(bertft, tmp_path):
 # ---- Memory ----
 
 def test_out_of_memory_says_what_would_fit(bertft, tmp_path):
-    small = {"BERTFT_SIM_MEMORY": "130"}
+    small = {"BERTFT_SIM_MEMORY": "190"}
     changes = {"MODEL__WEIGHTS": "checkpoints/mini-ru", "TRAIN__MAX_STEPS": 1, "DATA__MAX_LENGTH": 128}
     command = training(tmp_path / "run", TRAIN__BATCH_SIZE=64, **changes)
     error = bertft.fails(1, *command, "--device", "cudasim", env=small)
-    advice = re.search(r"(\d+) MB asked for, (\d+) of 130 MB are free; TRAIN.BATCH_SIZE (\d+) with TRAIN.ACCUMULATE (\d+), or "
+    advice = re.search(r"(\d+) MB asked for, (\d+) of 190 MB are free; TRAIN.BATCH_SIZE (\d+) with TRAIN.ACCUMULATE (\d+), or "
                        r"TRAIN.PRECISION bf16 and TRAIN.BATCH_SIZE (\d+) with TRAIN.ACCUMULATE (\d+) would fit$", error)
     assert advice, error
     asked, free, batch, accumulate, batch16, accumulate16 = map(int, advice.groups())
@@ -194,7 +194,7 @@ def test_out_of_memory_says_what_would_fit(bertft, tmp_path):
 
 def test_not_even_one_text_fits(bertft, tmp_path):
     command = training(tmp_path / "run", MODEL__WEIGHTS="checkpoints/mini-ru", DATA__MAX_LENGTH=128)
-    error = bertft.fails(1, *command, "--device", "cudasim", env={"BERTFT_SIM_MEMORY": "93"})
+    error = bertft.fails(1, *command, "--device", "cudasim", env={"BERTFT_SIM_MEMORY": "120"})
     assert error.endswith("not one text would fit beside the model and its optimizer; a shorter DATA.MAX_LENGTH needs less")
 
 

@@ -52,7 +52,7 @@ static void on_step(void *context, const bft_train_step *step) {
     }
 }
 
-static void train(char *accumulate, char *dense) {
+static void train(bft_task task, char *accumulate, char *dense) {
     char *pairs[] = {"MODEL.WEIGHTS",
                      "checkpoints/mini-ru",
                      "DATA.TRAIN",
@@ -84,7 +84,7 @@ static void train(char *accumulate, char *dense) {
     assert_int_equal(bft_config_merge_pairs(&err, config, sizeof pairs / sizeof *pairs, pairs), BFT_OK);
     assert_int_equal(bft_config_merge_pairs(&err, config, 2, output), BFT_OK);
     assert_int_equal(bft_backend_open(&err, &backend, &(bft_backend_setup){.name = "cpu", .threads = 2}), BFT_OK);
-    if (bft_train(&err, config, BFT_FINE_TUNE, backend, true, &events, &result) != BFT_OK) {
+    if (bft_train(&err, config, task, backend, true, &events, &result) != BFT_OK) {
         fail_msg("%s", err.message);
     }
     assert_int_equal(c.steps, 30);
@@ -97,17 +97,22 @@ static void train(char *accumulate, char *dense) {
 
 static void deferred(void **state) {
     (void)state;
-    train("1", "False");
+    train(BFT_FINE_TUNE, "1", "False");
 }
 
 static void accumulated(void **state) {
     (void)state;
-    train("3", "False");
+    train(BFT_FINE_TUNE, "3", "False");
 }
 
 static void dense(void **state) {
     (void)state;
-    train("1", "True");
+    train(BFT_FINE_TUNE, "1", "True");
+}
+
+static void pretraining(void **state) {
+    (void)state;
+    train(BFT_PRETRAIN, "2", "False");
 }
 
 /* Batch after batch of other sizes, in each precision. */
@@ -153,6 +158,6 @@ static void inference(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(deferred), cmocka_unit_test(accumulated),
-                                       cmocka_unit_test(dense), cmocka_unit_test(inference)};
+                                       cmocka_unit_test(dense), cmocka_unit_test(pretraining), cmocka_unit_test(inference)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
