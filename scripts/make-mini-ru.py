@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes checkpoints/mini-ru, a small Russian BERT, and checkpoints/mini-ru-tone, which reads emotions with it.
 
-    python3 scripts/make-mini-ru.py --data DATA [--steps text,words,language,tone]
+    python3 scripts/make-mini-ru.py --data DATA [--steps text,words,language,emotions,tone]
 
 DATA has the folders cedr, ru-goemotions and ru-reviews; their README says where they come from. Everything between lies in
 runs/mini-ru. The long step is `language`: minutes on a card, two hours and more on two cores; stopped, it goes on when the script
@@ -21,7 +21,7 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK, LANGUAGE, TONE = ROOT / "runs/mini-ru", ROOT / "checkpoints/mini-ru", ROOT / "checkpoints/mini-ru-tone"
-STEPS = ["text", "words", "language", "tone"]
+STEPS = ["text", "words", "language", "emotions", "tone"]
 VOCABULARY = 8000
 CEDR = ["joy", "sadness", "surprise", "fear", "anger"]
 GOEMOTIONS = ["admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
@@ -71,10 +71,10 @@ def support(_):
 
 
 def write_text(data):
-    """One text a line, each once, and the labelled ones for the tone."""
+    """One text a line, each once; and those that carry an emotion, with it."""
     texts = dict.fromkeys(" ".join(text.split()) for read in (cedr, goemotions, reviews, support) for text, _ in read(data))
     (WORK / "text.txt").write_text("".join(text + "\n" for text in texts if text), encoding="utf-8")
-    with open(WORK / "tone.tsv", "w", encoding="utf-8") as file:
+    with open(WORK / "emotions.tsv", "w", encoding="utf-8") as file:
         file.write("text\tlabel\n")
         for read in (cedr, goemotions_as_cedr, support):
             for text, labels in read(data):
@@ -121,6 +121,8 @@ def main():
     if "language" in steps:
         learn("pretrain", ROOT / "configs/mini-ru.yaml", WORK / "language")
         ship(WORK / "language", LANGUAGE)
+    if "emotions" in steps:
+        learn("train", ROOT / "configs/mini-ru-emotions.yaml", WORK / "emotions")
     if "tone" in steps:
         learn("train", ROOT / "configs/mini-ru-tone.yaml", WORK / "tone")
         ship(WORK / "tone", TONE)

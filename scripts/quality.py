@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes the tables of docs/quality.md: what mini-ru is worth, beside the same network untrained and beside TF-IDF.
 
-    python scripts/quality.py --data DATA [--seeds 1,2,3] [--page docs/quality.md]        (needs scikit-learn)
+    python scripts/quality.py --data DATA [--seeds 1,2,3] [--curves] [--page docs/quality.md]   (needs scikit-learn)
 
-DATA has the folder cedr; runs/mini-ru/tone.tsv is what scripts/make-mini-ru.py left there. Test splits are read once a model, after
+DATA has the folder cedr; runs/mini-ru is what scripts/make-mini-ru.py left. Test splits are read once a model, after
 its epoch and its threshold have been chosen on the tenth of the training set that was held back.
 """
 import argparse
@@ -11,6 +11,7 @@ import csv
 import gzip
 import json
 import pathlib
+import random
 import re
 import shutil
 import statistics
@@ -29,7 +30,9 @@ LABELS = ["joy", "sadness", "surprise", "fear", "anger", "no_emotion"]
 NEGATIVE = ["anger", "sadness", "fear"]
 THRESHOLDS = [0.3, 0.4, 0.5]
 SUPPORT = ROOT / "data/support-ru"
-BEGIN, END = "<!-- made by scripts/quality.py -->", "<!-- end -->"
+MARKS = {False: ("<!-- tables: scripts/quality.py -->", "<!-- end of the tables -->"),
+         True: ("<!-- curves: scripts/quality.py --curves -->", "<!-- end of the curves -->")}
+DATA = None  # the folder of --data
 TUNING = {"OPTIM.LR": "2e-4", "TRAIN.EPOCHS": 6, "TRAIN.BATCH_SIZE": 32, "TRAIN.PRECISION": "bf16", "DATA.MAX_LENGTH": 128}
 UNTRAINED = {"OPTIM.LR": "5e-4", "TRAIN.EPOCHS": 12}  # weights that have learnt nothing need more
 
@@ -53,6 +56,12 @@ def train(work, config, weights, seed, **pairs):
     if before is not None:
         latest.symlink_to(before)
     return run
+
+
+def tone(work, weights, seed, **pairs):
+    """The last step to mini-ru-tone, by its own configuration."""
+    settled = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
+    return train(work, ROOT / "configs/mini-ru-tone.yaml", weights, seed, **settled | pairs)
 
 
 def measure(run, *words):
@@ -96,18 +105,18 @@ def support(part):
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def cedr(data, part):
-    with gzip.open(data / f"cedr/cedr-main-{part}.csv.gz", "rt", encoding="utf-8", newline="") as file:
+def cedr(part):
+    with gzip.open(DATA / f"cedr/cedr-main-{part}.csv.gz", "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     labels = [[LABELS[int(i)] for i in re.findall(r"\d+", row["labels"])] or ["no_emotion"] for row in rows]
     return [row["text"] for row in rows], labels
 
 
-def tf_idf_cedr(data):
+def tf_idf_cedr():
     binary = MultiLabelBinarizer(classes=LABELS)
-    texts, labels = cedr(data, "train")
+    texts, labels = cedr("train")
     model = tf_idf(single=False).fit(texts, binary.fit_transform(labels))
-    texts, labels = cedr(data, "test")
+    texts, labels = cedr("test")
     truth, answers = binary.transform(labels), model.predict(texts)
     return 100 * f1_score(truth, answers, average="macro"), 100 * f1_score(truth, answers, average="micro")
 
@@ -128,33 +137,34 @@ def row(name, values):
     return f"| {name} | {cells[0]} | {cells[1]} |"
 
 
-def cedr_table(work, data, random, seeds):
+def cedr_table(work, fresh, seeds):
     config = ROOT / "configs/cedr.yaml"
-    place = {"DATA.TRAIN": data / "cedr/cedr-main-train.csv.gz", "DATA.TEST": data / "cedr/cedr-main-test.csv.gz",
+    place = {"DATA.TRAIN": DATA / "cedr/cedr-main-train.csv.gz", "DATA.TEST": DATA / "cedr/cedr-main-test.csv.gz",
              "DATA.LABELS": str(LABELS)}
-    test = ("--data", data / "cedr/cedr-main-test.csv.gz")
-    more = {"DATA.TRAIN": ROOT / "runs/mini-ru/tone.tsv", "DATA.LABEL": "label", "DATA.LABEL_NAMES": "None"}
+    test = ("--data", DATA / "cedr/cedr-main-test.csv.gz")
+    more = {"DATA.TRAIN": ROOT / "runs/mini-ru/emotions.tsv", "DATA.LABEL": "label", "DATA.LABEL_NAMES": "None"}
     read = ("DATA.LABEL", "labels", "DATA.LABEL_NAMES", str(LABELS[:5]))
     lines = ["| CEDR, official test, six classes, multi-label | macro-F1 | micro-F1 |", "|---|---|---|"]
     lines.append(row("mini-ru", [f1(train(work, config, "checkpoints/mini-ru", s, **place), True, *test) for s in seeds]))
     lines.append(row("mini-ru, with ru-goemotions and support-ru",
                      [f1(train(work, config, "checkpoints/mini-ru", s, **place | more), True, *test, *read) for s in seeds]))
     lines.append(row("the same network, random weights",
-                     [f1(train(work, config, random, s, **place | UNTRAINED), True, *test) for s in seeds]))
-    lines.append(row("TF-IDF, balanced logistic regression", [tf_idf_cedr(data)]))
+                     [f1(train(work, config, fresh, s, **place | UNTRAINED), True, *test) for s in seeds]))
+    lines.append(row("TF-IDF, balanced logistic regression", [tf_idf_cedr()]))
     lines.append("| rubert-tiny2, as published | 73 | 79 |")
     return lines
 
 
-def support_table(work, random, seeds):
-    config = ROOT / "configs/params.yaml"
-    lines = ["| support-ru, test split | macro-F1 | accuracy |", "|---|---|---|"]
-    tuning = {"TRAIN.EPOCHS": 12, "TRAIN.BATCH_SIZE": 16}
+def support_table(work, fresh, seeds):
+    config, tuning = ROOT / "configs/params.yaml", {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
+    lines = ["| support-ru, test split, six classes | macro-F1 | accuracy |", "|---|---|---|"]
+    lines.append(row("mini-ru, first on other emotion data (as mini-ru-tone)",
+                     [f1(tone(work, "runs/mini-ru/emotions", s), False) for s in seeds]))
     lines.append(row("mini-ru", [f1(train(work, config, "checkpoints/mini-ru", s, **tuning), False) for s in seeds]))
     lines.append(row("the same network, random weights",
-                     [f1(train(work, config, random, s, **tuning | {"OPTIM.LR": "5e-4", "TRAIN.EPOCHS": 20}), False) for s in seeds]))
-    lines.append(row("mini-ru-tone as it ships", [f1("checkpoints/mini-ru-tone", False)]))
+                     [f1(train(work, config, fresh, s, **tuning | UNTRAINED | {"TRAIN.EPOCHS": 20}), False) for s in seeds]))
     lines.append(row("TF-IDF, balanced logistic regression", [tf_idf_support()]))
+    lines.append(row("mini-ru-tone as it ships", [f1("checkpoints/mini-ru-tone", False)]))
     return lines
 
 
@@ -169,24 +179,83 @@ def dialogue_line(model):
     return f"Client negativity in the {len(labels)} labelled client turns of `data/dialogs.txt`, by mini-ru-tone: AUC {auc:.3f}."
 
 
+# ---- Learning curves: quality against steps and text of pre-training, and against labelled lines ----
+
+def auc_of(model):
+    return float(dialogue_line(model).rsplit(" ", 1)[1].rstrip("."))
+
+
+def pretrained(work, steps, share):
+    """mini-ru's recipe for `steps` steps on the first `share` of the shuffled text; and its perplexity."""
+    texts = (ROOT / "runs/mini-ru/text.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    random.Random(1).shuffle(texts)
+    held_back, part = texts[:600], texts[600:600 + int(share * (len(texts) - 600))]
+    files = {"DATA.TRAIN": work / "part.txt", "DATA.VALID": work / "held-back.txt"}
+    files["DATA.TRAIN"].write_text("".join(part), encoding="utf-8")
+    files["DATA.VALID"].write_text("".join(held_back), encoding="utf-8")
+    run = work / f"language-{steps}-{len(part)}"
+    pairs = files | {"TRAIN.MAX_STEPS": steps, "TRAIN.EVAL_EVERY": max(1, steps // 4), "TRAIN.PATIENCE": 0, "OUTPUT_DIR": run}
+    bertft("pretrain", ROOT / "configs/mini-ru.yaml", *(word for pair in pairs.items() for word in pair))
+    measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"valid"' in line]
+    return run, len(part), min(line["perplexity"] for line in measured)
+
+
+def tuned_line(work, name, weights):
+    """CEDR as in its table, then the two steps to mini-ru-tone; one seed."""
+    more = {"DATA.TRAIN": ROOT / "runs/mini-ru/emotions.tsv"}
+    labels = {"DATA.LABELS": str(LABELS), "DATA.MULTI_LABEL": True}
+    macro, _ = f1(train(work, ROOT / "configs/params.yaml", weights, 1, **more | labels | {"DATA.VALID": "None"}), True,
+                  "--data", DATA / "cedr/cedr-main-test.csv.gz", "DATA.LABEL", "labels", "DATA.LABEL_NAMES", str(LABELS[:5]))
+    emotions = work / "emotions"
+    shutil.rmtree(emotions, ignore_errors=True)
+    shutil.move(train(work, ROOT / "configs/mini-ru-emotions.yaml", weights, 1), emotions)
+    run = tone(work, emotions, 1)
+    support_macro, _ = f1(run, False)
+    line = f"| {name} | {macro:.1f} | {support_macro:.1f} | {auc_of(run):.3f} |"
+    print(line, flush=True)
+    return line
+
+
+def curves(work, untrained_model):
+    lines = ["| pre-training | perplexity | CEDR macro-F1 | support-ru macro-F1 | AUC on dialogues |", "|---|---|---|---|---|",
+             tuned_line(work, "none (random weights) | -", untrained_model)]
+    for steps, share in ((666, 1), (2664, 0.25), (2664, 1)):
+        run, texts, perplexity = pretrained(work, steps, share)
+        lines.append(tuned_line(work, f"{steps:,} steps on {texts:,} texts | {perplexity:.1f}", run))
+    lines.append(tuned_line(work, "as it ships: 24,420 steps on 28,288 texts | 46.0", "checkpoints/mini-ru"))
+    rows = (SUPPORT / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    lines += ["", "| lines of support-ru in the last step | support-ru macro-F1 | AUC on dialogues |", "|---|---|---|"]
+    for share in (0.125, 0.25, 0.5, 1):
+        part = work / "part.tsv"
+        part.write_text("".join(rows[:1 + int(share * (len(rows) - 1))]), encoding="utf-8")
+        run = tone(work, "runs/mini-ru/emotions", 1, **{"DATA.TRAIN": part, "TRAIN.EPOCHS": int(8 / max(share, 0.25))})
+        lines.append(f"| {int(share * (len(rows) - 1))} | {f1(run, False)[0]:.1f} | {auc_of(run):.3f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def main():
+    global DATA
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--curves", action="store_true", help="the learning curves instead of the tables: half an hour more")
     parser.add_argument("--page", type=pathlib.Path)
     options = parser.parse_args()
+    DATA = options.data.resolve()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     work = pathlib.Path(tempfile.mkdtemp(prefix="quality-"))
     try:
-        random = untrained(work)
-        lines = [dialogue_line("checkpoints/mini-ru-tone"), "", *support_table(work, random, seeds), "",
-                 *cedr_table(work, options.data.resolve(), random, seeds)]
+        fresh = untrained(work)
+        lines = curves(work, fresh) if options.curves else [
+            dialogue_line("checkpoints/mini-ru-tone"), "", *support_table(work, fresh, seeds), "", *cedr_table(work, fresh, seeds)]
     finally:
         shutil.rmtree(work)
     if options.page:
-        before, rest = options.page.read_text(encoding="utf-8").split(BEGIN)
-        after = rest.split(END)[1]
-        options.page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+        begin, end = MARKS[options.curves]
+        before, rest = options.page.read_text(encoding="utf-8").split(begin)
+        after = rest.split(end)[1]
+        options.page.write_text(f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

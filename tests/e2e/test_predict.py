@@ -31,6 +31,21 @@ def records(bertft, golden, *arguments, text=DIALOGS):
                         input=text)
 
 
+# ---- The model that ships ----
+
+
+def test_a_fresh_clone_reads_with_what_ships(bertft, trained, place, tmp_path):
+    """Before anything was trained, checkpoints/mini-ru-tone answers; then the newest run does."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mini-ru-tone").symlink_to(bertft.root / "checkpoints" / "mini-ru-tone")
+    text = "Клиент: Это просто издевательство, верните деньги!\nКлиент: спасибо, всё заработало, вы супер\nКлиент: Договор 4471902\n"
+    turns = [r for r in bertft.jsonl("predict", "--format", "jsonl", input=text, cwd=tmp_path) if "turn" in r]
+    assert [turn["label"] for turn in turns] == ["anger", "joy", "no_emotion"]
+    (tmp_path / "checkpoints" / "latest").symlink_to(trained)
+    named, newest = (bertft.ok("predict", *words, input=text, cwd=tmp_path) for words in (("-m", trained), ()))
+    assert newest == named
+
+
 # ---- JSON lines ----
 
 
