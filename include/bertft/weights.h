@@ -45,8 +45,9 @@ void bft_tensor_release(const bft_tensor *tensor, size_t first, size_t count);
 /* Fails where a mapped file has shrunk since. Called before bulk reads. */
 bft_status bft_weights_check(bft_error *err, const bft_weights *weights);
 
-/* ---- Writing model.safetensors: tensors are announced, then their bytes come in the same order. One type
- * throughout, BFT_F32 or BFT_BF16, to which values are rounded, ties to even; nothing but names, shapes and values goes into the file, so equal weights give equal bytes. ---- */
+/* ---- Writing model.safetensors: tensors are announced, then their bytes come in the same order. One type throughout, BFT_F32 or
+ * BFT_BF16, to which values are rounded, ties to even; nothing but names, shapes and values goes into the file, so equal weights give
+ * equal bytes. ---- */
 typedef struct bft_safetensors_writer bft_safetensors_writer;
 
 bft_status bft_safetensors_create(bft_error *err, bft_safetensors_writer **out, const char *path, bft_dtype dtype);

@@ -77,7 +77,9 @@ static bft_status describe_labels(bft_error *err, const bft_model *model, bft_bu
 }
 
 static bft_status describe_model(bft_error *err, const bft_model *model, bft_buffer *out) {
-    static const char *const heads[] = {"none: embeddings only", "linear", "pooler", "mean"};
+    static const char *const heads[] = {"none: embeddings only", "linear", "pooler", "mean",
+                                        "of a masked language model"};
+    bool masked = bft_model_head(model) == BFT_HEAD_NONE && model->file_config.masked;
     static const char *const problems[] = {"not said", "single label", "multi-label", "regression"};
     const bft_model_config *config = bft_model_configuration(model);
     size_t reals = model->params.size + config->vocabulary * config->channels;
@@ -88,7 +90,8 @@ static bft_status describe_model(bft_error *err, const bft_model *model, bft_buf
                               config->architecture == BFT_BERT ? "BERT" : "DistilBERT", config->layers,
                               config->channels, config->heads, config->feed_forward, config->vocabulary,
                               model->table.base->mapped ? "mapped from the file" : "read into memory",
-                              config->positions, (double)reals / 1e6, heads[bft_model_head(model)]));
+                              config->positions, (double)reals / 1e6,
+                              heads[masked ? BFT_HEAD_MASKED : bft_model_head(model)]));
     if (bft_model_classes(model) == 0) {
         return BFT_OK;
     }

@@ -162,3 +162,32 @@ def test_runs_of_the_other_task(bertft, straight, trained, tmp_path):
 def test_its_vocabulary_isnt_overwritten(pretrain, words):
     result = pretrain(words)
     assert result.returncode == 2 and "name another" in result.stderr.decode()
+
+
+def test_export_and_import_keep_the_head(bertft, straight, golden, tmp_path):
+    """In bfloat16 half the bytes and the same names; fp32 the same bytes."""
+    bertft.ok("export", "--dtype", "bf16", straight, tmp_path / "half")
+    bertft.ok("export", straight, tmp_path / "whole")
+    bertft.ok("import", straight, tmp_path / "imported")
+    tensors, half = header(straight / "model.safetensors"), header(tmp_path / "half" / "model.safetensors")
+    assert tensors.keys() == half.keys() and {t["dtype"] for n, t in half.items() if n != "__metadata__"} == {"BF16"}
+    data = sum(t["data_offsets"][1] - t["data_offsets"][0] for n, t in half.items() if n != "__metadata__")
+    assert 2 * data == sum(t["data_offsets"][1] - t["data_offsets"][0] for n, t in tensors.items() if n != "__metadata__")
+    for name in ("whole", "imported"):
+        assert weights(tmp_path / name) == weights(straight)
+        assert json.loads((tmp_path / name / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    bertft.ok("import", golden, tmp_path / "classifier")  # as ever
+    assert "classifier.weight" in header(tmp_path / "classifier" / "model.safetensors")
+
+
+def test_a_head_that_cannot_be_held_is_left_behind(bertft, straight, tmp_path):
+    """A folder that says it is a masked language model and has no such head, still imports."""
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "tests" / "golden" / "bert", model)
+    for path in model.iterdir():
+        path.chmod(0o644)
+    config = json.loads((model / "config.json").read_text()) | {"architectures": ["BertForMaskedLM"]}
+    (model / "config.json").write_text(json.dumps(config))
+    result = bertft("import", model, tmp_path / "imported")
+    assert result.returncode == 0
+    assert "has no head of a masked language model; the encoder alone is taken" in result.stderr.decode()
