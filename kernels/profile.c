@@ -34,7 +34,7 @@ static void wait_for(bft_device *d) {
 }
 
 static bool same_shape(const bft_profile_row *a, const bft_profile_row *b) {
-    return a->in == b->in && a->out == b->out && a->activation == b->activation;
+    return a->in == b->in && a->out == b->out && a->activation == b->activation && a->form == b->form;
 }
 
 /* The row to add to. */
@@ -51,9 +51,15 @@ static bft_profile_row *find_row(bft_device *d, bft_profile_row *call) {
     if (shapes == MOST_SHAPES && call->in != 0) {
         call->in = call->out = 0;
         call->activation = BFT_IDENTITY;
+        call->form = BFT_FORM_PLAIN;
         return find_row(d, call);
     }
-    d->rows[d->count] = (bft_profile_row){call->op, call->pass, call->in, call->out, call->activation, 0, 0, 0, 0};
+    d->rows[d->count] = (bft_profile_row){.op = call->op,
+                                          .pass = call->pass,
+                                          .in = call->in,
+                                          .out = call->out,
+                                          .activation = call->activation,
+                                          .form = call->form};
     return &d->rows[d->count++];
 }
 
@@ -155,21 +161,32 @@ TIMED(norm, bft_norm, "norm", "update", 0, norm_elements(op) * r)
 TIMED(adamw, bft_adamw, "adamw", "update", 0, adamw_elements(op) * (7 * r + (op->values != NULL ? v : 0)))
 TIMED(adamw_rows, bft_adamw_rows, "adamw_rows", "update", 0, adamw_rows_elements(op) * r)
 
-static bft_profile_row linear_row(const bft_linear *op, const char *pass, double flops) {
-    return (bft_profile_row){
-        .op = "linear", .pass = pass, .in = op->in, .out = op->out, .activation = op->activation, .flops = flops};
+/* For inference, weights in bfloat16 are widened and multiplied in fp32; in training both factors are rounded. */
+static bft_form factors_of(const bft_device *d, const bft_linear *op) {
+    bool rounds = op->form == BFT_FORM_PLAIN && !d->ops.remote && strstr(d->ops.name, "-bf16") != NULL;
+    return op->form == BFT_FORM_INT8 ? BFT_FORM_INT8 : rounds ? BFT_FORM_BF16 : BFT_FORM_PLAIN;
+}
+
+static bft_profile_row linear_row(const bft_device *d, const bft_linear *op, const char *pass, double flops) {
+    return (bft_profile_row){.op = "linear",
+                             .pass = pass,
+                             .in = op->in,
+                             .out = op->out,
+                             .activation = op->activation,
+                             .form = factors_of(d, op),
+                             .flops = flops};
 }
 
 static void linear_forward(bft_device *d, const bft_linear *op) {
     double start = now();
     d->inner->linear_forward(d->device, op);
-    add(d, start, linear_row(op, "forward", 2 * linear_products(op)));
+    add(d, start, linear_row(d, op, "forward", 2 * linear_products(op)));
 }
 
 static void linear_backward(bft_device *d, const bft_linear *op) {
     double start = now();
     d->inner->linear_backward(d->device, op);
-    add(d, start, linear_row(op, "backward", 2 * wanted_products(op)));
+    add(d, start, linear_row(d, op, "backward", 2 * wanted_products(op)));
 }
 
 static bool prepare(bft_device *d, bft_form form, const bft_weight *weight, void *prepared) {

@@ -7,11 +7,13 @@
 
 #include "kernels/ops.h"
 
-/* What was done of one op; linear has a row for each of its first shapes. */
+/* What was done of one op; linear has a row for each of its first shapes and forms. */
 typedef struct bft_profile_row {
     const char *op, *pass; /* "attention"; "forward", "backward", "both" in one, "update", or "" */
     size_t in, out;        /* linear; 0 -> 0: further shapes */
     bft_activation activation;
+    bft_form
+        form; /* linear: what its products' factors are: BFT_FORM_INT8; BFT_FORM_BF16, in training; else BFT_FORM_PLAIN, fp32 */
     uint64_t calls;
     double seconds;
     double flops,

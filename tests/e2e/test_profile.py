@@ -89,3 +89,13 @@ def test_inference(bertft, golden, trained, tmp_path, device, words, input):
 def test_a_comma_in_the_locale_changes_nothing(bertft, golden):
     result = bertft("embed", "-m", golden, "--profile", input=TEXTS, env={"LC_ALL": "ru_RU.UTF-8"})
     assert result.returncode == 0 and read(result.stderr.decode())
+
+
+def test_rows_say_what_was_multiplied(bertft, golden, folder, trained):
+    """bf16 in training, int8 for inference, and the machine's peak in each where it has one."""
+    text, _ = train(bertft, golden, folder / "rounded", "cpu", "--profile", "--precision", "bf16")
+    rows, _ = read(text)
+    assert all(name.endswith(" bf16") for name, _ in rows if name.startswith("linear ") and " -> 6" not in name)
+    result = bertft("predict", "-m", trained, "--lines", "--device", "cpu", "--precision", "int8", "--profile", input=TEXTS)
+    rows, _ = read(result.stderr.decode())
+    assert any(name.endswith(" int8") for name, _ in rows)
