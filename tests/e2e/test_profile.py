@@ -95,7 +95,7 @@ def test_rows_say_what_was_multiplied(bertft, golden, folder, trained):
     """bf16 in training, int8 for inference, and the machine's peak in each where it has one."""
     text, _ = train(bertft, golden, folder / "rounded", "cpu", "--profile", "--precision", "bf16")
     rows, _ = read(text)
-    assert all(name.endswith(" bf16") for name, _ in rows if name.startswith("linear ") and " -> 6" not in name)
+    assert all(name.endswith(" bf16") for name, _ in rows if name.startswith("linear "))
     result = bertft("predict", "-m", trained, "--lines", "--device", "cpu", "--precision", "int8", "--profile", input=TEXTS)
     rows, _ = read(result.stderr.decode())
     assert any(name.endswith(" int8") for name, _ in rows)
