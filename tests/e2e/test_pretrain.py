@@ -129,6 +129,17 @@ def test_an_encoder_gets_a_head(pretrain, golden, tmp_path):
     assert log(tmp_path / "run", True)[0]["perplexity"] > 1
 
 
+def test_the_cuda_kernels_on_the_shim(pretrain, tmp_path):
+    """The same masks, and losses as on the CPU; the bound is that of test_device.py's twenty steps."""
+    losses = {}
+    for device in ("cpu", "cudasim"):
+        result = pretrain(tmp_path / device, "--device", device, TRAIN__MAX_STEPS=10, TRAIN__LOG_EVERY=1, OPTIM__LR="5e-4")
+        assert result.returncode == 0, result.stderr.decode()
+        losses[device] = [line["loss"] for line in log(tmp_path / device, False) + log(tmp_path / device, True)]
+    assert len(losses["cpu"]) == 11 and losses["cudasim"] == pytest.approx(losses["cpu"], rel=2e-5)
+    assert losses["cudasim"] != losses["cpu"]  # two backends have computed
+
+
 def test_bf16(pretrain, straight, tmp_path):
     assert pretrain(tmp_path / "run", "--precision", "bf16").returncode == 0
     assert log(tmp_path / "run", True)[-1]["loss"] == pytest.approx(log(straight, True)[-1]["loss"], rel=0.02)
