@@ -17,6 +17,7 @@ typedef struct text_loader {
     bft_dialog_format *format; /* who a line's speaker may be */
     bft_dataset *dataset;
     size_t max_length;
+    bool skip_bad;
     uint8_t *pieces;   /* (tokenizer's size) bft_piece */
     uint32_t *window;  /* (max_length) a part of a long text */
     size_t long_texts; /* that were cut into several samples */
@@ -67,10 +68,26 @@ static bft_status take_ids(bft_error *err, void *context, const uint32_t *ids, s
 
 /* ---- Files ---- */
 
-static bft_status read_lines(bft_error *err, text_loader *loader, bft_lines *lines) {
+/* A line that isn't UTF-8 is a bad row; one that is too long is cut, perhaps in a character's midst, and no worse for it. */
+static bft_status check_line(bft_error *err, const bft_lines *lines, const char *line, size_t length, bool cut) {
+    return cut || bft_utf8_valid(line, length)
+               ? BFT_OK
+               : bft_error_set(err, BFT_BAD,
+                               "%s:%zu: isn't UTF-8; `iconv -f CP1251 -t UTF-8` converts text from Windows",
+                               bft_lines_name(lines), bft_lines_number(lines));
+}
+
+static bft_status add_turn(bft_error *err, text_loader *loader, char *line, size_t length, bft_speaker *previous) {
+    bft_turn turn;
+    bool spoken = bft_dialog_line(loader->format, line, length, *previous, &turn);
+    *previous = spoken ? turn.speaker : BFT_CLIENT;
+    return spoken ? bft_text_queue_add(err, &loader->texts, (bft_field){turn.text, turn.length}) : BFT_OK;
+}
+
+static bft_status read_lines(bft_error *err, text_loader *loader, bft_lines *lines, bft_row_tally *tally) {
     bft_speaker previous = BFT_CLIENT;
     bool more = true, warned = false;
-    for (;;) {
+    for (;; tally->rows++) {
         char *line;
         size_t length;
         bool cut;
@@ -78,36 +95,28 @@ static bft_status read_lines(bft_error *err, text_loader *loader, bft_lines *lin
         if (!more) {
             return BFT_OK;
         }
-        if (!cut && !bft_utf8_valid(line, length)) {
-            return bft_error_set(err, BFT_BAD,
-                                 "%s:%zu: isn't UTF-8; `iconv -f CP1251 -t UTF-8` converts text from Windows",
-                                 bft_lines_name(lines), bft_lines_number(lines));
-        }
         if (cut && !warned) {
             warned = true;
             bft_log_warning(
                 "%s:%zu: the line is longer than DIALOG.MAX_LINE; it and others like it are read up to there",
                 bft_lines_name(lines), bft_lines_number(lines));
         }
-        bft_turn turn;
-        bool spoken = bft_dialog_line(loader->format, line, length, previous, &turn);
-        previous = spoken ? turn.speaker : BFT_CLIENT;
-        if (spoken) {
-            BFT_TRY(bft_text_queue_add(err, &loader->texts, (bft_field){turn.text, turn.length}));
-        }
+        const bft_row row = {.line = bft_lines_number(lines)};
+        BFT_TRY(check_line(err, lines, line, length, cut) == BFT_OK
+                    ? add_turn(err, loader, line, length, &previous)
+                    : bft_row_tally_bad(err, tally, loader->skip_bad, bft_lines_name(lines), &row));
     }
 }
 
-static bft_status read_dialogues(bft_error *err, text_loader *loader, const char *path) {
+static bft_status read_dialogues(bft_error *err, text_loader *loader, const char *path, bft_row_tally *tally) {
     bft_lines *lines;
     BFT_TRY(bft_lines_open(err, &lines, path, (size_t)bft_config_int(loader->config, "DIALOG.MAX_LINE")));
-    bft_status status = read_lines(err, loader, lines);
+    bft_status status = read_lines(err, loader, lines, tally);
     bft_lines_close(lines);
     return status;
 }
 
 static bft_status read_rows(bft_error *err, text_loader *loader, bft_rows *rows, bft_row_tally *tally) {
-    bool skip = strcmp(bft_config_string(loader->config, "DATA.ON_BAD_ROW"), "skip") == 0;
     for (;;) {
         bft_row row;
         bool more;
@@ -117,28 +126,31 @@ static bft_status read_rows(bft_error *err, text_loader *loader, bft_rows *rows,
         }
         tally->rows++;
         BFT_TRY(status == BFT_OK ? bft_text_queue_add(err, &loader->texts, row.text)
-                                 : bft_row_tally_bad(err, tally, skip, bft_rows_name(rows), &row));
+                                 : bft_row_tally_bad(err, tally, loader->skip_bad, bft_rows_name(rows), &row));
     }
 }
 
-static bft_status read_table(bft_error *err, text_loader *loader, const char *path) {
-    bft_row_tally tally = {0};
+static bft_status read_table(bft_error *err, text_loader *loader, const char *path, bft_row_tally *tally) {
     bft_rows *rows;
     BFT_TRY(bft_rows_open(err, &rows, path, loader->config, false));
-    bft_status status = read_rows(err, loader, rows, &tally);
-    if (status == BFT_OK) {
-        bft_row_tally_report(&tally, bft_rows_name(rows));
-    }
+    bft_status status = read_rows(err, loader, rows, tally);
     bft_rows_close(rows);
-    loader->dataset->skipped += tally.skipped;
     return status;
 }
 
-static bft_status load(bft_error *err, text_loader *loader, size_t path_count, const char *const *paths) {
+static bft_status read_file(bft_error *err, text_loader *loader, const char *path) {
     bool by_name = strcmp(bft_config_string(loader->config, "DATA.FORMAT"), "auto") == 0;
+    bft_row_tally tally = {0};
+    BFT_TRY(by_name && !bft_rows_have_columns(path) ? read_dialogues(err, loader, path, &tally)
+                                                    : read_table(err, loader, path, &tally));
+    bft_row_tally_report(&tally, path);
+    loader->dataset->skipped += tally.skipped;
+    return BFT_OK;
+}
+
+static bft_status load(bft_error *err, text_loader *loader, size_t path_count, const char *const *paths) {
     for (size_t i = 0; i < path_count; i++) {
-        bool table = !by_name || bft_rows_have_columns(paths[i]);
-        BFT_TRY(table ? read_table(err, loader, paths[i]) : read_dialogues(err, loader, paths[i]));
+        BFT_TRY(read_file(err, loader, paths[i]));
     }
     BFT_TRY(bft_text_queue_finish(err, &loader->texts));
     if (loader->dataset->count == 0) {
@@ -165,7 +177,9 @@ static bft_status prepare(bft_error *err, text_loader *loader, const bft_tokeniz
 
 bft_status bft_dataset_read_unlabelled(bft_error *err, bft_dataset **out, const bft_config *config, size_t path_count,
                                        const char *const *paths, const bft_tokenizer *tokenizer, size_t max_length) {
-    text_loader loader = {.config = config, .max_length = max_length};
+    text_loader loader = {.config = config,
+                          .max_length = max_length,
+                          .skip_bad = strcmp(bft_config_string(config, "DATA.ON_BAD_ROW"), "skip") == 0};
     loader.texts = (bft_text_queue){.tokenizer = tokenizer,
                                     .threads = (int)bft_config_int(config, "DEVICE.THREADS"),
                                     .take = take_ids,

@@ -61,6 +61,7 @@ static void dialogues(void **state) {
     SCRATCH("bad.txt", "a\n\xFF\n");
     assert_string_equal(result(CONFIG(), "bad.txt", 16),
                         "bad.txt:2: isn't UTF-8; `iconv -f CP1251 -t UTF-8` converts text from Windows");
+    assert_string_equal(result(CONFIG("DATA.ON_BAD_ROW", "skip"), "bad.txt", 16), "a");
 }
 
 static void rows(void **state) {
