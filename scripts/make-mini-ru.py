@@ -14,13 +14,14 @@ import argparse
 import csv
 import gzip
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WORK, LANGUAGE, TONE = ROOT / "runs/mini-ru", ROOT / "checkpoints/mini-ru", ROOT / "checkpoints/mini-ru-tone"
+WORK, LANGUAGE, TONE = (pathlib.Path(name) for name in ("runs/mini-ru", "checkpoints/mini-ru", "checkpoints/mini-ru-tone"))  # in ROOT
 STEPS = ["text", "words", "language", "emotions", "tone"]
 VOCABULARY = 8000
 CEDR = ["joy", "sadness", "surprise", "fear", "anger"]
@@ -84,15 +85,15 @@ def write_text(data):
 # ---- Models ----
 
 def bertft(*words):
-    subprocess.run([str(ROOT / "build/bertft"), *map(str, words)], cwd=ROOT, check=True)
+    subprocess.run(["build/bertft", *map(str, words)], check=True)
 
 
-def learn(command, config, run, *pairs):
-    """A run, or what is left of it."""
+def learn(command, config, run):
+    """The configuration's run, or what is left of it."""
     finished = run / "finished"
     if not finished.exists():
         begun = (run / "config.yaml").exists()
-        bertft(command, *(["--resume", run] if begun else [config, "OUTPUT_DIR", run, *pairs]))
+        bertft(command, *(["--resume", run] if begun else [config]))
         finished.touch()
 
 
@@ -112,19 +113,20 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--steps", default=",".join(STEPS), help="some of them: " + ",".join(STEPS))
     options = parser.parse_args()
-    steps = options.steps.split(",")
+    steps, data = options.steps.split(","), options.data.resolve()
+    os.chdir(ROOT)
     WORK.mkdir(parents=True, exist_ok=True)
     if "text" in steps:
-        write_text(options.data)
+        write_text(data)
     if "words" in steps:
         bertft("vocab", "-o", WORK / "words", "--overwrite", "--size", VOCABULARY, "--keep-accents", WORK / "text.txt")
     if "language" in steps:
-        learn("pretrain", ROOT / "configs/mini-ru.yaml", WORK / "language")
+        learn("pretrain", "configs/mini-ru.yaml", WORK / "language")
         ship(WORK / "language", LANGUAGE)
     if "emotions" in steps:
-        learn("train", ROOT / "configs/mini-ru-emotions.yaml", WORK / "emotions")
+        learn("train", "configs/mini-ru-emotions.yaml", WORK / "emotions")
     if "tone" in steps:
-        learn("train", ROOT / "configs/mini-ru-tone.yaml", WORK / "tone")
+        learn("train", "configs/mini-ru-tone.yaml", WORK / "tone")
         ship(WORK / "tone", TONE)
         shutil.copy(WORK / "tone/config.yaml", TONE)
 
