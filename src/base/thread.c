@@ -1,5 +1,7 @@
-/* thread.c: the pool. A run's units are taken from one atomic counter. Who waits, a worker for a run or the caller for a run's end,
- * spins for a while and then sleeps: between the runs of a training step nobody sleeps, and nobody takes a lock.
+/* thread.c: the pool. Most of a run's units are shared out beforehand, the same stretch to the same thread whenever a run has as many
+ * units: the rows that it wrote in one product are in its own cache for the next. The rest goes to who comes first, and so does, in the
+ * end, what others have left: nobody waits while there is work. Who waits, a worker for a run or the caller for a run's end, spins for a
+ * while and then sleeps: between the runs of a training step nobody sleeps, and nobody takes a lock.
  *
  * A run ends when its units are done, not when every worker has seen it: a worker that the system lets wait holds nobody up. */
 #include "base/thread.h"
@@ -11,6 +13,7 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -23,6 +26,8 @@ enum { SPIN = 20000, LONG = 1000000, RESPITE = 10000000 };
 
 enum { PAUSES = 32 }; /* in a spin, from one look at the clock to the next */
 
+enum { REST = 4 }; /* one of so many units isn't shared out */
+
 /* Where threads wait for a condition that is told by atomics. */
 typedef struct bell {
     pthread_mutex_t lock;
@@ -30,19 +35,24 @@ typedef struct bell {
     atomic_int sleepers; /* changed under lock */
 } bell;
 
+/* Units that nobody has taken: the first of them, and behind it, in the upper half, the one that is no longer one. */
+typedef struct stretch {
+    alignas(CACHE_LINE) atomic_ullong units;
+} stretch;
+
 struct bft_pool {
     int threads;
-    bft_work *work; /* of the current run, like context and units: who has taken one of its units may read them */
+    bft_work *work; /* of the current run, like context: who has taken one of its units may read them */
     void *context;
-    size_t units;
     bool spreads;                               /* there is a processor for each thread */
     atomic_int processor;                       /* that the caller is on */
-    alignas(CACHE_LINE) atomic_long left;       /* units that nobody has taken; below 0 where somebody came in vain */
+    stretch *stretches;                         /* (threads + 1): each thread's, and the rest */
     alignas(CACHE_LINE) atomic_long unfinished; /* units that are not done */
     alignas(CACHE_LINE) atomic_llong spin_from; /* the time before which nobody spins */
     atomic_bool stop;
     bell start, done;
-    pthread_t *handles; /* (threads - 1) */
+    pthread_t *handles; /* (workers) */
+    int workers;        /* that run: threads - 1 */
 };
 
 typedef struct worker {
@@ -126,8 +136,26 @@ static void bell_ring(bell *b, size_t most) {
     pthread_mutex_unlock(&b->lock);
 }
 
+static uint32_t first_of(unsigned long long units) {
+    return (uint32_t)units;
+}
+
+static uint32_t behind_of(unsigned long long units) {
+    return (uint32_t)(units >> 32);
+}
+
+static unsigned long long stretch_of(size_t first, size_t behind) {
+    return (unsigned long long)behind << 32 | first;
+}
+
 static bool may_start(bft_pool *pool) {
-    return atomic_load(&pool->left) > 0 || atomic_load(&pool->stop);
+    for (int i = 0; i <= pool->threads; i++) {
+        unsigned long long units = atomic_load(&pool->stretches[i].units);
+        if (first_of(units) < behind_of(units)) {
+            return true;
+        }
+    }
+    return atomic_load(&pool->stop);
 }
 
 static bool is_done(bft_pool *pool) {
@@ -136,11 +164,37 @@ static bool is_done(bft_pool *pool) {
 
 /* ---- Working ---- */
 
-/* The units taken here are all of one run: it cannot end before they are counted as done. */
+static void share_out(bft_pool *pool, size_t units) {
+    size_t threads = (size_t)pool->threads, shared = units - units / REST;
+    for (size_t i = 0; i < threads; i++) {
+        atomic_store(&pool->stretches[i].units, stretch_of(shared * i / threads, shared * (i + 1) / threads));
+    }
+    atomic_store(&pool->stretches[threads].units, stretch_of(shared, units));
+}
+
+/* From the front of a stretch, or from the back. */
+static bool take_unit(stretch *from, bool front, size_t *unit) {
+    unsigned long long units = atomic_load(&from->units);
+    for (uint32_t first, behind; (first = first_of(units)) < (behind = behind_of(units));) {
+        if (atomic_compare_exchange_weak(&from->units, &units,
+                                         front ? stretch_of(first + 1, behind) : stretch_of(first, behind - 1))) {
+            *unit = front ? first : behind - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A thread's own units, then the rest, then others' from the back. All that are taken here are of one run: it cannot end before they are
+ * counted as done. */
 static void take_units(bft_pool *pool, int thread) {
+    int threads = pool->threads;
     long taken = 0;
-    for (long left; (left = atomic_fetch_sub(&pool->left, 1)) > 0; taken++) {
-        pool->work(pool->context, pool->units - (size_t)left, thread);
+    for (int i = 0; i <= threads; i++) {
+        int turn = i == 0 ? thread : i == 1 ? threads : (thread + i - 1) % threads;
+        for (size_t unit; take_unit(&pool->stretches[turn], i < 2, &unit); taken++) {
+            pool->work(pool->context, unit, thread);
+        }
     }
     if (taken > 0 && atomic_fetch_sub(&pool->unfinished, taken) == taken) {
         bell_ring(&pool->done, 1);
@@ -192,13 +246,13 @@ static bft_status start_worker(bft_error *err, bft_pool *pool, int thread) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&pool->handles[thread - 1], NULL, worker_main, self);
+    int failed = pthread_create(&pool->handles[pool->workers], NULL, worker_main, self);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) {
         free(self);
         return bft_error_set(err, BFT_FAILED, "cannot start thread %d; --threads 1 needs none", thread + 1);
     }
-    pool->threads++;
+    pool->workers++;
     return BFT_OK;
 }
 
@@ -213,11 +267,18 @@ bft_status bft_pool_create(bft_error *err, bft_pool **out, int threads) {
         return bft_error_memory(err, sizeof *pool);
     }
     bool spreads = wanted <= usable_processors();
-    *pool = (bft_pool){.threads = 1, .spreads = spreads, .spin_from = spreads ? 0 : LLONG_MAX};
+    *pool = (bft_pool){.threads = wanted, .spreads = spreads, .spin_from = spreads ? 0 : LLONG_MAX};
     bell_create(&pool->start);
     bell_create(&pool->done);
     pool->handles = calloc((size_t)wanted, sizeof *pool->handles);
-    bft_status status = pool->handles == NULL ? bft_error_memory(err, (size_t)wanted * sizeof *pool->handles) : BFT_OK;
+    pool->stretches = aligned_alloc(CACHE_LINE, ((size_t)wanted + 1) * sizeof *pool->stretches);
+    bft_status status = BFT_OK;
+    if (pool->handles == NULL || pool->stretches == NULL) {
+        status = bft_error_memory(err, (size_t)wanted * (sizeof *pool->handles + sizeof *pool->stretches));
+    }
+    for (int i = 0; status == BFT_OK && i <= wanted; i++) {
+        atomic_init(&pool->stretches[i].units, 0);
+    }
     for (int i = 1; status == BFT_OK && i < wanted; i++) {
         status = start_worker(err, pool, i);
     }
@@ -235,11 +296,12 @@ void bft_pool_destroy(bft_pool *pool) {
     }
     atomic_store(&pool->stop, true);
     bell_ring(&pool->start, MAX_THREADS);
-    for (int i = 1; i < pool->threads; i++) {
-        pthread_join(pool->handles[i - 1], NULL);
+    for (int i = 0; i < pool->workers; i++) {
+        pthread_join(pool->handles[i], NULL);
     }
     bell_destroy(&pool->done);
     bell_destroy(&pool->start);
+    free(pool->stretches);
     free(pool->handles);
     free(pool);
 }
@@ -257,10 +319,9 @@ void bft_pool_run(bft_pool *pool, size_t units, bft_work *work, void *context) {
     }
     pool->work = work;
     pool->context = context;
-    pool->units = units;
     atomic_store_explicit(&pool->processor, sched_getcpu(), memory_order_relaxed);
     atomic_store(&pool->unfinished, (long)units);
-    atomic_store(&pool->left, (long)units);
+    share_out(pool, units);
     bell_ring(&pool->start, units - 1);
     take_units(pool, 0);
     long long start = nanoseconds();

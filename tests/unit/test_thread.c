@@ -87,6 +87,28 @@ static void workers_come_awake_or_asleep(void **state) {
     bft_pool_destroy(pool);
 }
 
+/* The first unit waits for all others: whoever has it, the other thread does what was to be this one's share. */
+static void wait_for_all(void *context, size_t unit, int thread) {
+    (void)thread;
+    atomic_int *done = context;
+    while (unit == 0 && atomic_load(done) < UNITS - 1) {
+        rest(1000);
+    }
+    atomic_fetch_add(done, 1);
+}
+
+static void a_share_is_taken_over(void **state) {
+    (void)state;
+    bft_pool *pool;
+    assert_int_equal(bft_pool_create(&err, &pool, 2), BFT_OK);
+    for (int i = 0; i < 100; i++) {
+        atomic_int done = 0;
+        bft_pool_run(pool, UNITS, wait_for_all, &done);
+        assert_int_equal(done, UNITS);
+    }
+    bft_pool_destroy(pool);
+}
+
 typedef struct places {
     cpu_set_t allowed; /* the caller's */
     atomic_int others; /* units whose thread is allowed elsewhere */
@@ -126,9 +148,8 @@ static void a_pool_may_be_never_used(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runs_follow_each_other),
-        cmocka_unit_test(workers_come_awake_or_asleep),
-        cmocka_unit_test(workers_stay_free_to_move),
+        cmocka_unit_test(runs_follow_each_other),   cmocka_unit_test(workers_come_awake_or_asleep),
+        cmocka_unit_test(a_share_is_taken_over),    cmocka_unit_test(workers_stay_free_to_move),
         cmocka_unit_test(a_pool_may_be_never_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
