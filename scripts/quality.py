@@ -3,7 +3,7 @@
 
     python scripts/quality.py --data DATA [--seeds 1,2,3] [--curves] [--page docs/quality.md]   (needs scikit-learn)
 
-DATA has the folder cedr; runs/mini-ru is what scripts/make-mini-ru.py left. Test splits are read once a model, after
+DATA has the folder cedr; runs/mini-ru holds the texts that scripts/make-mini-ru.py made. Test splits are read once a model, after
 its epoch and its threshold have been chosen on the tenth of the training set that was held back.
 """
 import argparse
@@ -58,9 +58,16 @@ def train(work, config, weights, seed, **pairs):
     return run
 
 
+def emotions(work, weights, seed):
+    """The step to mini-ru-emotions, kept beside the other runs."""
+    run = work / "emotions"
+    shutil.rmtree(run, ignore_errors=True)
+    return pathlib.Path(shutil.move(train(work, ROOT / "configs/mini-ru-emotions.yaml", weights, seed), run))
+
+
 def tone(work, weights, seed, **pairs):
     """The last step to mini-ru-tone, by its own configuration."""
-    settled = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
+    settled = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 16, "TRAIN.BATCH_SIZE": 16}
     return train(work, ROOT / "configs/mini-ru-tone.yaml", weights, seed, **settled | pairs)
 
 
@@ -125,63 +132,86 @@ def tf_idf_support():
     model = tf_idf(single=True).fit(*support("train"))
     texts, truth = support("test")
     answers = model.predict(texts)
-    return 100 * f1_score(truth, answers, average="macro"), 100 * sum(a == t for a, t in zip(answers, truth)) / len(truth)
+    quality = 100 * f1_score(truth, answers, average="macro"), 100 * sum(a == t for a, t in zip(answers, truth)) / len(truth)
+    chances = [dict(zip(model.classes_, row)) for row in model.predict_proba(client_turns())]
+    return quality, auc(chances)
+
+
+# ---- Client turns of the sample dialogues: how well negativity tells those that a person called negative from the others ----
+
+def labelled():
+    return [json.loads(line) for line in (ROOT / "data/dialogs.labels.jsonl").read_text().splitlines()]
+
+
+def read_turns(model):
+    answers = bertft("predict", "-m", model, "--format", "jsonl", "--scores", "all", ROOT / "data/dialogs.txt")
+    turns = {(turn["dialog"], turn["turn"]): turn for turn in map(json.loads, answers.splitlines()) if "turn" in turn}
+    return [turns[label["dialog"], label["turn"]] for label in labelled()]
+
+
+def client_turns():
+    return [turn["text"] for turn in read_turns("checkpoints/mini-ru-tone")]
+
+
+def auc(chances):
+    return roc_auc_score([label["negative"] for label in labelled()], [sum(chance[label] for label in NEGATIVE) for chance in chances])
+
+
+def auc_of(model):
+    return auc([turn["scores"] for turn in read_turns(model)])
 
 
 # ---- Tables ----
 
 def row(name, values):
-    macro, other = zip(*values)
-    cells = [f"{statistics.mean(v):.1f} ± {statistics.stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in (macro, other)]
+    """A value is what a run has in each column."""
+    cells = []
+    for column in zip(*values):
+        digits = 3 if max(column) <= 1 else 1
+        more = f" ± {statistics.stdev(column):.{digits}f}" if len(column) > 1 else ""
+        cells.append(f"{statistics.mean(column):.{digits}f}{more}")
     print(f"{name}: {' | '.join(cells)}   {values}", flush=True)
-    return f"| {name} | {cells[0]} | {cells[1]} |"
+    return f"| {name} | {' | '.join(cells)} |"
 
 
-def cedr_table(work, fresh, seeds):
-    config = ROOT / "configs/cedr.yaml"
+def tables(work, fresh, seeds):
+    """A seed is that of every step after pre-training."""
+    last = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
     place = {"DATA.TRAIN": DATA / "cedr/cedr-main-train.csv.gz", "DATA.TEST": "None", "DATA.LABELS": str(LABELS)}
     test = ("--data", DATA / "cedr/cedr-main-test.csv.gz")
-    second = {"MODEL.DROPOUT": 0.2, "OPTIM.LR": "3e-4"}  # as the last step to mini-ru-tone
-    lines = ["| CEDR, official test, six classes, multi-label | macro-F1 | micro-F1 |", "|---|---|---|"]
-    lines.append(row("mini-ru, first on all emotion data (configs/mini-ru-emotions.yaml)",
-                     [f1(train(work, config, "runs/mini-ru/emotions", s, **place | second), True, *test) for s in seeds]))
-    lines.append(row("mini-ru", [f1(train(work, config, "checkpoints/mini-ru", s, **place), True, *test) for s in seeds]))
-    lines.append(row("the same network, random weights",
-                     [f1(train(work, config, fresh, s, **place | UNTRAINED), True, *test) for s in seeds]))
-    lines.append(row("TF-IDF, balanced logistic regression", [tf_idf_cedr()]))
-    lines.append("| rubert-tiny2, as published | 73 | 79 |")
-    return lines
+    found = {name: ([], []) for name in ("both steps", "one step", "untrained")}
 
+    def support_ru(name, run):
+        found[name][0].append((*f1(run, False), auc_of(run)))
 
-def support_table(work, fresh, seeds):
-    config, tuning = ROOT / "configs/params.yaml", {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
-    lines = ["| support-ru, test split, six classes | macro-F1 | accuracy |", "|---|---|---|"]
-    lines.append(row("mini-ru, first on all emotion data (as mini-ru-tone)",
-                     [f1(tone(work, "runs/mini-ru/emotions", s), False) for s in seeds]))
-    lines.append(row("mini-ru", [f1(train(work, config, "checkpoints/mini-ru", s, **tuning), False) for s in seeds]))
-    lines.append(row("the same network, random weights",
-                     [f1(train(work, config, fresh, s, **tuning | UNTRAINED | {"TRAIN.EPOCHS": 20}), False) for s in seeds]))
-    lines.append(row("TF-IDF, balanced logistic regression", [tf_idf_support()]))
-    lines.append(row("mini-ru-tone as it ships", [f1("checkpoints/mini-ru-tone", False)]))
-    return lines
+    def cedr_test(name, weights, seed, **pairs):
+        found[name][1].append(f1(train(work, ROOT / "configs/cedr.yaml", weights, seed, **place | pairs), True, *test))
 
-
-def dialogue_line(model):
-    """How well negativity tells the client turns that a person called negative from the others."""
-    answers = bertft("predict", "-m", model, "--format", "jsonl", "--scores", "all", ROOT / "data/dialogs.txt")
-    turns = [record for record in map(json.loads, answers.splitlines()) if "turn" in record]
-    negativity = {(turn["dialog"], turn["turn"]): sum(turn["scores"][label] for label in NEGATIVE) for turn in turns}
-    labels = [json.loads(line) for line in (ROOT / "data/dialogs.labels.jsonl").read_text().splitlines()]
-    auc = roc_auc_score([label["negative"] for label in labels], [negativity[label["dialog"], label["turn"]] for label in labels])
-    print(f"dialogues: AUC {auc:.3f}", flush=True)
-    return f"Client negativity in the {len(labels)} labelled client turns of `data/dialogs.txt`, by mini-ru-tone: AUC {auc:.3f}."
+    for seed in seeds:
+        first = emotions(work, "checkpoints/mini-ru", seed)
+        support_ru("both steps", tone(work, first, seed))
+        cedr_test("both steps", first, seed, **{"MODEL.DROPOUT": 0.2, "OPTIM.LR": "3e-4"})
+        for name, weights, more in (("one step", "checkpoints/mini-ru", {}), ("untrained", fresh, UNTRAINED)):
+            longer = more and more | {"TRAIN.EPOCHS": 20}
+            support_ru(name, train(work, ROOT / "configs/params.yaml", weights, seed, **last | longer))
+            cedr_test(name, weights, seed, **more)
+    quality, area = tf_idf_support()
+    return ["| support-ru, test split, six classes | macro-F1 | accuracy | AUC on the dialogues |", "|---|---|---|---|",
+            row("mini-ru, first on all emotion data (as mini-ru-tone)", found["both steps"][0]),
+            row("mini-ru", found["one step"][0]),
+            row("the same network, random weights", found["untrained"][0]),
+            row("TF-IDF, balanced logistic regression", [(*quality, area)]),
+            row("mini-ru-tone as it ships", [(*f1("checkpoints/mini-ru-tone", False), auc_of("checkpoints/mini-ru-tone"))]),
+            "",
+            "| CEDR, official test, six classes, multi-label | macro-F1 | micro-F1 |", "|---|---|---|",
+            row("mini-ru, first on all emotion data (configs/mini-ru-emotions.yaml)", found["both steps"][1]),
+            row("mini-ru", found["one step"][1]),
+            row("the same network, random weights", found["untrained"][1]),
+            row("TF-IDF, balanced logistic regression", [tf_idf_cedr()]),
+            "| rubert-tiny2, as published | 73 | 79 |"]
 
 
 # ---- Learning curves: quality against steps and text of pre-training, and against labelled lines ----
-
-def auc_of(model):
-    return float(dialogue_line(model).rsplit(" ", 1)[1].rstrip("."))
-
 
 def pretrained(work, steps, share):
     """mini-ru's recipe for `steps` steps on the first `share` of the shuffled text; and its perplexity."""
@@ -200,10 +230,7 @@ def pretrained(work, steps, share):
 
 def tuned_line(work, name, weights):
     """The two steps to mini-ru-tone; one seed."""
-    emotions = work / "emotions"
-    shutil.rmtree(emotions, ignore_errors=True)
-    shutil.move(train(work, ROOT / "configs/mini-ru-emotions.yaml", weights, 1), emotions)
-    run = tone(work, emotions, 1)
+    run = tone(work, emotions(work, weights, 1), 1)
     line = f"| {name} | {f1(run, False)[0]:.1f} | {auc_of(run):.3f} |"
     print(line, flush=True)
     return line
@@ -218,10 +245,11 @@ def curves(work, untrained_model):
     lines.append(tuned_line(work, "as it ships: 24,420 steps on 28,288 texts | 46.0", "checkpoints/mini-ru"))
     rows = (SUPPORT / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     lines += ["", "| lines of support-ru in the last step | support-ru macro-F1 | AUC on dialogues |", "|---|---|---|"]
+    first = emotions(work, "checkpoints/mini-ru", 1)
     for share in (0.125, 0.25, 0.5, 1):
         part = work / "part.tsv"
         part.write_text("".join(rows[:1 + int(share * (len(rows) - 1))]), encoding="utf-8")
-        run = tone(work, "runs/mini-ru/emotions", 1, **{"DATA.TRAIN": part, "TRAIN.EPOCHS": int(8 / max(share, 0.25))})
+        run = tone(work, first, 1, **{"DATA.TRAIN": part, "TRAIN.EPOCHS": int(16 / max(share, 0.25))})
         lines.append(f"| {int(share * (len(rows) - 1))} | {f1(run, False)[0]:.1f} | {auc_of(run):.3f} |")
         print(lines[-1], flush=True)
     return lines
@@ -240,8 +268,7 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="quality-"))
     try:
         fresh = untrained(work)
-        lines = curves(work, fresh) if options.curves else [
-            dialogue_line("checkpoints/mini-ru-tone"), "", *support_table(work, fresh, seeds), "", *cedr_table(work, fresh, seeds)]
+        lines = curves(work, fresh) if options.curves else tables(work, fresh, seeds)
     finally:
         shutil.rmtree(work)
     if options.page:
