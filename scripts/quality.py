@@ -48,7 +48,7 @@ def bertft(*words):
 
 def train(work, config, weights, seed, **pairs):
     run = work / "run"
-    pairs = TUNING | {"MODEL.WEIGHTS": weights, "SEED": seed, "OUTPUT_DIR": run} | pairs
+    pairs = {"MODEL.WEIGHTS": weights, "SEED": seed, "OUTPUT_DIR": run} | pairs
     latest = ROOT / "checkpoints/latest"
     before = latest.readlink() if latest.is_symlink() else None
     bertft("train", config, "--overwrite", *(word for pair in pairs.items() for word in pair))
@@ -66,9 +66,8 @@ def emotions(work, weights, seed):
 
 
 def tone(work, weights, seed, **pairs):
-    """The last step to mini-ru-tone, by its own configuration."""
-    settled = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 16, "TRAIN.BATCH_SIZE": 16}
-    return train(work, ROOT / "configs/mini-ru-tone.yaml", weights, seed, **settled | pairs)
+    """The last step to mini-ru-tone."""
+    return train(work, ROOT / "configs/mini-ru-tone.yaml", weights, seed, **pairs)
 
 
 def measure(run, *words):
@@ -176,8 +175,8 @@ def row(name, values):
 
 def tables(work, fresh, seeds):
     """A seed is that of every step after pre-training."""
-    last = {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
-    place = {"DATA.TRAIN": DATA / "cedr/cedr-main-train.csv.gz", "DATA.TEST": "None", "DATA.LABELS": str(LABELS)}
+    last = TUNING | {"OPTIM.LR": "3e-4", "TRAIN.EPOCHS": 8, "TRAIN.BATCH_SIZE": 16}
+    place = TUNING | {"DATA.TRAIN": DATA / "cedr/cedr-main-train.csv.gz", "DATA.TEST": "None", "DATA.LABELS": str(LABELS)}
     test = ("--data", DATA / "cedr/cedr-main-test.csv.gz")
     found = {name: ([], []) for name in ("both steps", "one step", "untrained")}
 
