@@ -22,7 +22,7 @@ REF     := $(sort $(wildcard kernels/ref/*.c))
 CPU     := $(sort $(wildcard kernels/cpu/*.c))
 ISAS    := generic
 ifeq ($(MACHINE),x86_64)
-ISAS    += avx2 avx512 avx512vnni
+ISAS    += avx2 avx512 avx512vnni amx
 endif
 ifeq ($(MACHINE),aarch64)
 ISAS    += neondot
@@ -31,6 +31,7 @@ FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni
+FLAGS_amx     := $(FLAGS_avx512vnni) -mamx-tile -mamx-int8 -mamx-bf16
 FLAGS_neondot := -march=armv8.2-a+dotprod
 
 KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \
@@ -210,12 +211,16 @@ test: all tests ## run all tests: unit, golden, op table (CUDA's kernels on the 
 	$(BUILD)/traced/test_trace
 	BERTFT=$(BUILD)/bertft python3 -m pytest -q -p no:cacheprovider tests/e2e
 
-wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2, bf16 in pairs; and once more for int8 in bytes
+wide: ## the op table on AVX-512's 16-lane code, compiled for AVX2, bf16 in pairs; for int8 in bytes; and on AMX's, emulated
 	$(MAKE) BUILD=build/wide FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_BF16_PAIRS -Wno-psabi" build/wide/tests/ops
 	build/wide/tests/ops --backend cpu-avx2
 	build/wide/tests/ops --backend cpu-avx2-bf16
 	$(MAKE) BUILD=build/wide-bytes FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -Wno-psabi" build/wide-bytes/tests/ops
 	build/wide-bytes/tests/ops --backend cpu-avx2 --op linear_prepared
+	$(MAKE) BUILD=build/wide-tiles FLAGS_avx2="$(FLAGS_avx2) -DBFT_LANES=16 -DBFT_INT8_BYTES -DBFT_TILES -Wno-psabi \
+	    -include tests/ops/amx.h" build/wide-tiles/tests/ops
+	build/wide-tiles/tests/ops --backend cpu-avx2 --op linear_prepared
+	build/wide-tiles/tests/ops --backend cpu-avx2-bf16
 
 neon: ## the op table on 64-bit Arm's NEON, compiled by a cross compiler and run by qemu
 	$(MAKE) BUILD=build/neon CC=aarch64-linux-gnu-gcc MACHINE=aarch64 build/neon/tests/ops

@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -15,6 +17,7 @@ extern const bft_ops bft_ops_cpu_generic_bf16;
 #if defined(__x86_64__)
 extern const bft_ops bft_ops_cpu_avx2, bft_ops_cpu_avx512, bft_ops_cpu_avx512vnni;
 extern const bft_ops bft_ops_cpu_avx2_bf16, bft_ops_cpu_avx512_bf16, bft_ops_cpu_avx512vnni_bf16;
+extern const bft_ops bft_ops_cpu_amx, bft_ops_cpu_amx_bf16;
 #elif defined(__aarch64__)
 extern const bft_ops bft_ops_cpu_neondot, bft_ops_cpu_neondot_bf16;
 #endif
@@ -37,6 +40,13 @@ static const bft_ops *const in_bf16[] = {
 #endif
     &bft_ops_cpu_generic_bf16, NULL};
 
+/* By name only: no machine that has AMX has run these yet, only an emulation of its tiles (`make wide`). */
+static const bft_ops *const on_tiles[] = {
+#if defined(__x86_64__)
+    &bft_ops_cpu_amx, &bft_ops_cpu_amx_bf16,
+#endif
+    NULL};
+
 #if defined(__x86_64__)
 /* clang 14's __builtin_cpu_supports doesn't know this one. */
 static bool has_f16c(void) {
@@ -52,6 +62,15 @@ static size_t lacking(void) {
     bool vnni = __builtin_cpu_supports("avx512vnni");
     return !avx2 ? 3 : !avx512 ? 2 : !vnni ? 1 : 0;
 }
+
+/* Linux lets a process use tiles when it has asked: they make what it saves of a thread 8 KiB larger. */
+static bool has_tiles(void) {
+    enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };        /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    const unsigned wanted = 1u << 22 | 1u << 24 | 1u << 25; /* AMX-BF16, AMX-TILE, AMX-INT8, of leaf 7's EDX */
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & wanted) == wanted && lacking() == 0 &&
+           __builtin_cpu_supports("avx512bf16") && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+}
 #elif defined(__aarch64__)
 static size_t lacking(void) {
     return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) == 0 ? 1 : 0;
@@ -59,6 +78,12 @@ static size_t lacking(void) {
 #else
 static size_t lacking(void) {
     return 0;
+}
+#endif
+
+#if !defined(__x86_64__)
+static bool has_tiles(void) {
+    return false;
 }
 #endif
 
@@ -83,21 +108,6 @@ static bft_status check_complete(bft_error *err, const bft_ops *ops) {
     return BFT_OK;
 }
 
-static bft_status refuse(bft_error *err, const char *name) {
-    for (size_t i = 0; backends[i] != NULL; i++) {
-        if (strcmp(backends[i]->name, name) == 0) {
-            return bft_error_set(err, BFT_BAD,
-                                 "this machine lacks the instructions of backend \"%s\"; \"cpu\" takes "
-                                 "the best that it has",
-                                 name);
-        }
-    }
-    return bft_error_set(err, BFT_BAD,
-                         "\"%s\" is not a backend; \"cpu\" is, or one of its instruction sets "
-                         "(cpu-generic, cpu-avx2, cpu-avx512, cpu-avx512vnni; cpu-neondot), ref, ref64",
-                         name);
-}
-
 static const bft_ops *find(const bft_ops *const *list, const char *any, const char *name) {
     for (; *list != NULL; list++) {
         if (strcmp(name, any) == 0 || strcmp(name, (*list)->name) == 0) {
@@ -107,9 +117,24 @@ static const bft_ops *find(const bft_ops *const *list, const char *any, const ch
     return NULL;
 }
 
+static bft_status refuse(bft_error *err, const char *name) {
+    if (find(backends, "", name) != NULL || find(in_bf16, "", name) != NULL || find(on_tiles, "", name) != NULL) {
+        return bft_error_set(err, BFT_BAD,
+                             "this machine lacks the instructions of backend \"%s\"; \"cpu\" takes "
+                             "the best that it has",
+                             name);
+    }
+    return bft_error_set(err, BFT_BAD,
+                         "\"%s\" is not a backend; \"cpu\" is, or one of its instruction sets "
+                         "(cpu-generic, cpu-avx2, cpu-avx512, cpu-avx512vnni, cpu-amx; cpu-neondot), ref, ref64",
+                         name);
+}
+
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
     const bft_ops *found = find(bft_ops_all(), "cpu", name);
     found = found != NULL ? found : find(in_bf16 + lacking(), "cpu-bf16", name);
+    const bft_ops *tiles = found != NULL ? NULL : find(on_tiles, "", name);
+    found = tiles != NULL && has_tiles() ? tiles : found;
     if (found != NULL) {
         BFT_TRY(check_complete(err, found));
         *out = found;

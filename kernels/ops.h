@@ -405,7 +405,7 @@ static inline size_t bft_ops_value_size(const bft_ops *ops) {
 }
 
 /* The backend by its name: "cpu" (the best instruction set of this machine), one of its sets by name ("cpu-generic",
- * "cpu-avx2", "cpu-avx512", "cpu-avx512vnni"; on Arm "cpu-neondot"), "ref", "ref64"; "cuda", and for tests "cudasim", are
+ * "cpu-avx2", "cpu-avx512", "cpu-avx512vnni", "cpu-amx"; on Arm "cpu-neondot"), "ref", "ref64"; "cuda", and for tests "cudasim", are
  * libraries of their own (kernels/plugin.h), with values of 16 bits as "cuda-bf16" and "cuda-fp16"; a CPU's with factors in
  * bfloat16 and the rest in fp32 are "cpu-bf16", "cpu-avx2-bf16". BFT_BAD where it is unknown, or this machine can't run it. */
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out);

@@ -353,8 +353,30 @@ static void pack_across(const slice *s, size_t row, size_t rows, float *to) {
     }
 }
 
+#ifdef BFT_TILES
+/* Panels of A as tiles take them. */
+static void pack_a_pairs(const slice *s, size_t row, size_t rows, float *to) {
+    const gemm *g = s->g;
+    for (size_t r = 0; r < rows; r += TILE_ROWS) {
+        size_t count = size_min(TILE_ROWS, rows - r);
+        float *panel = to + r * s->depth;
+        if (g->a_by_depth) {
+            CPU(bf16_pack_column_pairs)(panel, g->a + s->start * g->m + row + r, g->m, count, s->depth);
+        } else {
+            CPU(bf16_pack_row_pairs)(panel, g->a + (row + r) * g->k + s->start, g->k, count, s->depth);
+        }
+    }
+}
+#endif
+
 static void pack_a(const slice *s, size_t row, size_t rows, float *to) {
     const gemm *g = s->g;
+#ifdef BFT_TILES
+    if (s->device->pairs) {
+        pack_a_pairs(s, row, rows, to);
+        return;
+    }
+#endif
     if (g->a_by_depth) {
         pack_across(s, row, rows, to);
         round_panels(s->device, to, TILE_ROWS, blocks_of(rows, TILE_ROWS), s->depth);
@@ -381,6 +403,9 @@ static void multiply_block(void *context, size_t unit, int thread) {
     _Alignas(64) float tile[TILE_SIZE];
     tile_product *product = s->device->pairs ? CPU(gemm_tile_pairs) : CPU(gemm_tile);
     pack_a(s, row, rows, a);
+    if (s->device->pairs) {
+        CPU(tiles_begin)(TILE_ROWS, blocks_of(s->depth, 2));
+    }
     for (size_t panel = first; panel < behind; panel++) {
         at.column = panel * TILE_COLUMNS;
         at.columns = size_min(TILE_COLUMNS, g->n - at.column);
@@ -391,6 +416,9 @@ static void multiply_block(void *context, size_t unit, int thread) {
             product(s->depth, a + r * s->depth, s->packed + at.column * s->depth, tile);
             finish_tile(g, &at, tile);
         }
+    }
+    if (s->device->pairs) {
+        CPU(tiles_end)();
     }
 }
 

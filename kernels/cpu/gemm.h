@@ -6,6 +6,7 @@
 #define BFT_KERNELS_CPU_GEMM_H
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/tiles.h"
 
 /* The tile, in registers: 4 x 3 vectors of 16 registers, 12 x 2 or 8 x 3 of 32, 4 x 2 where a product needs one for itself.
  * Multiples of 4 in height, for packing by 4 x 4 blocks. */
@@ -31,6 +32,11 @@ bool CPU(bf16_in_pairs)(void); /* whether this processor is made for it */
 void CPU(bf16_round)(float *panel, size_t count);
 void CPU(bf16_fold)(float *panel, size_t width, size_t depth);
 void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile);
+#ifdef BFT_TILES
+/* Where tiles multiply, a panel of A is (TILE_ROWS, depth / 2) pairs instead, whose rows lie as pack_rows and pack_columns have them. */
+void CPU(bf16_pack_row_pairs)(float *panel, const float *x, size_t stride, size_t rows, size_t depth);
+void CPU(bf16_pack_column_pairs)(float *panel, const float *x, size_t stride, size_t columns, size_t depth);
+#endif
 #if BFT_LANES == 16
 /* A panel packed and folded in one: `rows` <= width pointers to rows of `depth` floats. */
 void CPU(bf16_pack_pairs)(float *panel, size_t width, const float *const *x, size_t rows, size_t depth);

@@ -2,13 +2,14 @@
  *
  * Panels are packed as floats and then rounded where they lie. Most processors multiply the rounded floats as they stand, which
  * is no faster, but the same arithmetic. Those with vdpbf16ps (AVX512-BF16) multiply two pairs a lane: there a panel is folded to
- * (depth / 2, width) pairs. BFT_BF16_PAIRS compiles and takes that way on a machine that lacks it. */
+ * (depth / 2, width) pairs; and tiles want the pairs of A's rows side by side. BFT_BF16_PAIRS compiles and takes the second way on a
+ * machine that lacks it. */
 #include "kernels/cpu/gemm.h"
 
 #include "kernels/quantize.h"
 
 bool CPU(bf16_in_pairs)(void) {
-#if defined(BFT_BF16_PAIRS)
+#if defined(BFT_BF16_PAIRS) || defined(BFT_TILES)
     return true;
 #elif defined(__AVX512F__)
     return __builtin_cpu_supports("avx512bf16");
@@ -118,6 +119,49 @@ void CPU(bf16_pack_pairs)(float *panel, size_t width, const float *const *x, siz
 }
 #endif
 
+#ifdef BFT_TILES
+
+PAIRS void CPU(bf16_pack_row_pairs)(float *panel, const float *x, size_t stride, size_t rows, size_t depth) {
+    size_t pairs = blocks_of(depth, 2);
+    memset(panel + rows * pairs, 0, (TILE_ROWS - rows) * pairs * sizeof *panel);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t p = 0; p < pairs; p += LANES) {
+            const float *from = x + r * stride + 2 * p;
+            size_t left = depth - 2 * p;
+            vf high = left > LANES ? vf_load_some(from + LANES, left - LANES) : (vf){0};
+            vf_store_some(panel + r * pairs + p, neighbours(vf_load_some(from, left), high), pairs - p);
+        }
+    }
+}
+
+PAIRS void CPU(bf16_pack_column_pairs)(float *panel, const float *x, size_t stride, size_t columns, size_t depth) {
+    size_t pairs = blocks_of(depth, 2);
+    for (size_t p = 0; p < pairs; p += LANES) {
+        vf v[LANES];
+        UNROLLED
+        for (size_t i = 0; i < LANES; i++) {
+            v[i] = (vf){0};
+            if (p + i < pairs) {
+                const float *low = x + 2 * (p + i) * stride;
+                vf high = 2 * (p + i) + 1 < depth ? vf_load_some(low + stride, columns) : (vf){0};
+                v[i] = fold(vf_load_some(low, columns), high);
+            }
+        }
+        vf16_transpose(v);
+        for (size_t r = 0; r < TILE_ROWS; r++) {
+            vf_store_some(panel + r * pairs + p, v[r], pairs - p);
+        }
+    }
+}
+
+/* As gemm_tile, over row pairs and a folded panel, between tiles_begin and tiles_end. */
+void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {
+    size_t pairs = blocks_of(depth, 2);
+    CPU(tiles_bf16)(pairs, a, pairs * sizeof *a, b, tile);
+}
+
+#else
+
 /* As gemm_tile, over folded panels. */
 PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {
     vf sum[TILE_ROWS][TILE_VECTORS] = {0};
@@ -142,3 +186,5 @@ PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, fl
     }
     memcpy(tile, sum, sizeof sum);
 }
+
+#endif

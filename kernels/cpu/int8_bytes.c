@@ -1,7 +1,8 @@
 /* int8_bytes.c: products of int8 weights with x in 8 bits: bytes from 0 up, of which a row's `zero` stands for 0; on Arm from -128 up,
  * since its instruction takes signed bytes on either side.
  *
- * Four steps of the depth are one instruction (vpdpbusd, sdot). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes. */
+ * Four steps of the depth are one instruction (vpdpbusd, sdot). A panel is (in / 4, 2 vectors, LANES, 4 of the depth) bytes, which
+ * is what tiles take too. */
 #include "kernels/cpu/prepared.h"
 
 #ifdef BFT_INT8_BYTES
@@ -139,6 +140,12 @@ VECTOR_INLINE void multiply(int rows, const char *x, size_t stride, const int8_t
 }
 
 size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, float *sums) {
+#ifdef BFT_TILES
+    if (rows >= TILE_X_LEAST) {
+        CPU(tiles_int8)(blocks_of(in, 4), x, stride, panel, sums);
+        return size_min(TILE_X_ROWS, rows);
+    }
+#endif
     return MULTIPLY_ROWS(rows, x, stride, panel, in, sums);
 }
 

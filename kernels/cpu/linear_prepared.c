@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 enum { ROWS = 48, ROUNDED_ROWS = 4, UNITS_WANTED = 128, PANELS_LEAST = 4 };
-_Static_assert(ROWS % PANEL_ROWS == 0, "a block is whole tiles");
+_Static_assert(ROWS % PANEL_ROWS == 0 && ROWS % TILE_X_ROWS == 0, "a block is whole tiles");
 
 /* fp32: the panels of gemm_pack stand behind this. Fresh memory for them can take longer to come than a product or two, so weights that
  * last are multiplied once as they lie, and packed when they are asked for again. */
@@ -214,9 +214,13 @@ void CPU(linear_fp32)(bft_device *device, const bft_linear *op) {
 
 /* ---- Multiplying: int8 and bf16 ---- */
 
-/* Scratch: x rounded, and what its rows were rounded by. */
+/* Scratch: x rounded, with room for the rows that the last tile has too many, and what its rows were rounded by. */
+static size_t rounded_bytes(const bft_linear *op) {
+    return round_up(op->rows, TILE_X_ROWS) * CPU(int8_row_bytes)(op->in);
+}
+
 size_t CPU(linear_prepared_scratch)(const bft_linear *op) {
-    return op->form == BFT_FORM_INT8 ? op->rows * (CPU(int8_row_bytes)(op->in) + sizeof(int8_row)) : 0;
+    return op->form == BFT_FORM_INT8 ? rounded_bytes(op) + op->rows * sizeof(int8_row) : 0;
 }
 
 typedef struct product {
@@ -326,18 +330,24 @@ static void multiply_block(void *context, size_t unit, int thread) {
     const bft_linear *op = p->op;
     size_t row = unit / p->blocks * ROWS, rows = size_min(ROWS, op->rows - row);
     size_t first = unit % p->blocks * p->columns, behind = size_min(first + p->columns, p->layout.panels);
-    _Alignas(64) float sums[PANEL_ROWS * PANEL_COLUMNS];
+    _Alignas(64) float sums[TAKEN_ROWS * PANEL_COLUMNS];
+    if (op->form == BFT_FORM_INT8) {
+        CPU(tiles_begin)(TILE_X_ROWS, blocks_of(op->in, 4));
+    }
     for (size_t panel = first; panel < behind; panel++) {
         const void *weights = (const char *)op->prepared + panel * p->layout.panel_bytes;
         size_t from = panel * PANEL_COLUMNS, count = size_min(PANEL_COLUMNS, op->out - from);
         for (size_t r = row, taken; r < row + rows; r += taken) {
             size_t left = row + rows - r;
-            fetch_block((const float *)op->y + r * op->out + from, op->out, size_min(PANEL_ROWS, left), count);
+            fetch_block((const float *)op->y + r * op->out + from, op->out, size_min(TAKEN_ROWS, left), count);
             taken = op->form == BFT_FORM_INT8
                         ? CPU(int8_tile)(left, p->rounded + r * p->row_bytes, p->row_bytes, weights, op->in, sums)
                         : CPU(bf16_tile)(left, (const float *)op->x + r * op->in, op->in, weights, op->in, sums);
             finish_tile(p, r, taken, panel, sums);
         }
+    }
+    if (op->form == BFT_FORM_INT8) {
+        CPU(tiles_end)();
     }
 }
 
@@ -349,7 +359,7 @@ void CPU(linear_prepared)(bft_device *device, const bft_linear *op) {
     p.blocks = blocks_of(p.layout.panels, p.columns);
     if (op->form == BFT_FORM_INT8) {
         p.row_bytes = CPU(int8_row_bytes)(op->in);
-        p.rows = (int8_row *)(p.rounded + op->rows * p.row_bytes);
+        p.rows = (int8_row *)(p.rounded + rounded_bytes(op));
         p.steps = (const float *)((const char *)op->prepared + p.layout.panels_bytes);
         p.gains = p.steps + 2 * p.layout.columns;
         bft_pool_run(device->pool, blocks_of(op->rows, ROUNDED_ROWS), round_rows, &p);

@@ -6,6 +6,7 @@
 #define BFT_KERNELS_CPU_PREPARED_H
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/tiles.h"
 
 /* ---- linear with a prepared weight ---- */
 
@@ -23,6 +24,9 @@ void CPU(linear_fp32)(bft_device *device, const bft_linear *op);
 
 /* Rows of a tile: with two vectors of sums each, two of a panel, one of a row and one product they fill 16 or 32 registers. */
 enum { PANEL_COLUMNS = 2 * LANES, PANEL_ROWS = MANY_REGISTERS ? 12 : 6 };
+
+/* The most rows that any of the tiles below takes. */
+enum { TAKEN_ROWS = (int)PANEL_ROWS > (int)TILE_X_ROWS ? (int)PANEL_ROWS : (int)TILE_X_ROWS };
 
 /* How many of `rows` rows the next tile takes, one of those that MULTIPLY_ROWS compiles. What is left for two tiles goes in halves: a panel
  * is read once more for each tile. */
@@ -91,8 +95,9 @@ typedef struct int8_row {
 size_t CPU(int8_row_bytes)(size_t in); /* of a row of x, a multiple of 64 */
 int8_row CPU(int8_round)(void *to, const float *x, const float *gains, size_t in);
 
-/* sums (rows, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps: integers, as
- * bits. Returns how many of the rows it took. */
+/* sums (TAKEN_ROWS, PANEL_COLUMNS) = the rounded rows, `stride` bytes apart, times the panel, before zero and the steps: integers, as
+ * bits. Returns how many of the rows it took. Tiles read TILE_X_ROWS rows, of which those behind `rows` may hold anything, and
+ * want tiles_begin before and tiles_end behind. */
 size_t CPU(int8_tile)(size_t rows, const void *x, size_t stride, const int8_t *panel, size_t in, float *sums);
 
 /* ---- bf16: weights are rounded to bfloat16 and widened again in registers; x and sums are floats ---- */
