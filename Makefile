@@ -31,7 +31,7 @@ FLAGS_generic :=
 FLAGS_avx2    := -mavx2 -mfma -mf16c
 FLAGS_avx512  := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni
-FLAGS_amx     := $(FLAGS_avx512vnni) -mamx-tile -mamx-int8 -mamx-bf16
+FLAGS_amx     := $(FLAGS_avx512vnni) -mamx-tile -mamx-int8 -mamx-bf16 -DBFT_TILES
 FLAGS_neondot := -march=armv8.2-a+dotprod
 
 KERNELS := $(patsubst %,$(BUILD)/kernels/%.o,ops peak plugin profile) $(REF:%.c=$(BUILD)/%.float.o) $(REF:%.c=$(BUILD)/%.double.o) \

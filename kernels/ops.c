@@ -64,7 +64,7 @@ static size_t lacking(void) {
 }
 
 /* Linux lets a process use tiles when it has asked: they make what it saves of a thread 8 KiB larger. */
-static bool has_tiles(void) {
+static bool may_use_tiles(void) {
     enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };        /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
     const unsigned wanted = 1u << 22 | 1u << 24 | 1u << 25; /* AMX-BF16, AMX-TILE, AMX-INT8, of leaf 7's EDX */
     unsigned eax, ebx, ecx, edx;
@@ -75,14 +75,16 @@ static bool has_tiles(void) {
 static size_t lacking(void) {
     return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) == 0 ? 1 : 0;
 }
+
+static bool may_use_tiles(void) {
+    return false;
+}
 #else
 static size_t lacking(void) {
     return 0;
 }
-#endif
 
-#if !defined(__x86_64__)
-static bool has_tiles(void) {
+static bool may_use_tiles(void) {
     return false;
 }
 #endif
@@ -108,9 +110,10 @@ static bft_status check_complete(bft_error *err, const bft_ops *ops) {
     return BFT_OK;
 }
 
+/* `any` names the first of the list too; it may be NULL. */
 static const bft_ops *find(const bft_ops *const *list, const char *any, const char *name) {
     for (; *list != NULL; list++) {
-        if (strcmp(name, any) == 0 || strcmp(name, (*list)->name) == 0) {
+        if ((any != NULL && strcmp(name, any) == 0) || strcmp(name, (*list)->name) == 0) {
             return *list;
         }
     }
@@ -118,9 +121,9 @@ static const bft_ops *find(const bft_ops *const *list, const char *any, const ch
 }
 
 static bft_status refuse(bft_error *err, const char *name) {
-    if (find(backends, "", name) != NULL || find(in_bf16, "", name) != NULL || find(on_tiles, "", name) != NULL) {
+    if (find(backends, NULL, name) != NULL || find(in_bf16, NULL, name) != NULL || find(on_tiles, NULL, name) != NULL) {
         return bft_error_set(err, BFT_BAD,
-                             "this machine lacks the instructions of backend \"%s\"; \"cpu\" takes "
+                             "this machine or its system lacks what backend \"%s\" needs; \"cpu\" takes "
                              "the best that it has",
                              name);
     }
@@ -133,8 +136,8 @@ static bft_status refuse(bft_error *err, const char *name) {
 bft_status bft_ops_find(bft_error *err, const char *name, const bft_ops **out) {
     const bft_ops *found = find(bft_ops_all(), "cpu", name);
     found = found != NULL ? found : find(in_bf16 + lacking(), "cpu-bf16", name);
-    const bft_ops *tiles = found != NULL ? NULL : find(on_tiles, "", name);
-    found = tiles != NULL && has_tiles() ? tiles : found;
+    const bft_ops *tiles = found != NULL ? NULL : find(on_tiles, NULL, name);
+    found = tiles != NULL && may_use_tiles() ? tiles : found;
     if (found != NULL) {
         BFT_TRY(check_complete(err, found));
         *out = found;

@@ -33,7 +33,7 @@ void CPU(bf16_round)(float *panel, size_t count);
 void CPU(bf16_fold)(float *panel, size_t width, size_t depth);
 void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile);
 #ifdef BFT_TILES
-/* Where tiles multiply, a panel of A is (TILE_ROWS, depth / 2) pairs instead, whose rows lie as pack_rows and pack_columns have them. */
+/* Where tiles multiply, a panel of A is (TILE_ROWS, pairs of depth) instead, whose rows lie as pack_rows and pack_columns have them. */
 void CPU(bf16_pack_row_pairs)(float *panel, const float *x, size_t stride, size_t rows, size_t depth);
 void CPU(bf16_pack_column_pairs)(float *panel, const float *x, size_t stride, size_t columns, size_t depth);
 #endif

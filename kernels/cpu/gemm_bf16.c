@@ -33,7 +33,6 @@ void CPU(bf16_round)(float *panel, size_t count) {
 
 #if defined(__AVX512F__) && BFT_LANES == 16
 #define PAIRS __attribute__((target("avx512bf16")))
-typedef __m512bh pairs_vector;
 
 /* Rounds as `rounded`, but for numbers below the normal ones, which vdpbf16ps takes for 0 anyway. */
 PAIRS static inline vf fold(vf low, vf high) {
@@ -47,9 +46,6 @@ PAIRS static inline vf neighbours(vf low, vf high) {
     return (vf)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
 }
 
-PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (pairs_vector)a, (pairs_vector)b);
-}
 #else
 #define PAIRS
 static inline vf fold(vf low, vf high) {
@@ -65,10 +61,6 @@ static inline vf neighbours(vf low, vf high) {
 }
 #endif
 
-static inline vf multiply_pairs(vf sum, vf a, vf b) {
-    vf low = (vf)((vu)a << 16) * (vf)((vu)b << 16);
-    return sum + low + (vf)((vu)a & 0xFFFF0000u) * (vf)((vu)b & 0xFFFF0000u);
-}
 #endif
 
 /* Row p of pairs, of rows 2p and 2p + 1 of floats, lies before both, so that the panel can be folded in its own place. */
@@ -161,6 +153,17 @@ void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *t
 }
 
 #else
+
+#if defined(__AVX512F__) && BFT_LANES == 16
+PAIRS static inline vf multiply_pairs(vf sum, vf a, vf b) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+#else
+static inline vf multiply_pairs(vf sum, vf a, vf b) {
+    vf low = (vf)((vu)a << 16) * (vf)((vu)b << 16);
+    return sum + low + (vf)((vu)a & 0xFFFF0000u) * (vf)((vu)b & 0xFFFF0000u);
+}
+#endif
 
 /* As gemm_tile, over folded panels. */
 PAIRS void CPU(gemm_tile_pairs)(size_t depth, const float *a, const float *b, float *tile) {

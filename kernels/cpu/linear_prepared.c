@@ -331,7 +331,8 @@ static void multiply_block(void *context, size_t unit, int thread) {
     size_t row = unit / p->blocks * ROWS, rows = size_min(ROWS, op->rows - row);
     size_t first = unit % p->blocks * p->columns, behind = size_min(first + p->columns, p->layout.panels);
     _Alignas(64) float sums[TAKEN_ROWS * PANEL_COLUMNS];
-    if (op->form == BFT_FORM_INT8) {
+    bool tiles = op->form == BFT_FORM_INT8 && rows >= TILE_X_LEAST;
+    if (tiles) {
         CPU(tiles_begin)(TILE_X_ROWS, blocks_of(op->in, 4));
     }
     for (size_t panel = first; panel < behind; panel++) {
@@ -346,7 +347,7 @@ static void multiply_block(void *context, size_t unit, int thread) {
             finish_tile(p, r, taken, panel, sums);
         }
     }
-    if (op->form == BFT_FORM_INT8) {
+    if (tiles) {
         CPU(tiles_end)();
     }
 }

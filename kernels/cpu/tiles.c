@@ -16,7 +16,9 @@
 
 enum { STEPS = 16, STEP_BYTES = 4, VECTOR_BYTES = 64, PANEL_STRIDE = 2 * VECTOR_BYTES };
 
-/* What gcc's intrinsics don't say that they read or write. */
+_Static_assert(LANES == 16, "a tile's row is a vector");
+
+/* gcc's intrinsics don't say what they read: all that was to be written by now is. */
 #define MEMORY_IS_READ() __asm__ volatile("" ::: "memory")
 
 /* As LDTILECFG reads it. A tile of no rows isn't there. */
@@ -43,7 +45,7 @@ void CPU(tiles_begin)(size_t rows, size_t depth) {
     set_shape(&shapes, X_REST, rest > 0 ? rows : 0, rest * STEP_BYTES);
     set_shape(&shapes, WEIGHT_REST_0, rest, VECTOR_BYTES);
     set_shape(&shapes, WEIGHT_REST_1, rest, VECTOR_BYTES);
-    __asm__ volatile("" ::"r"(&shapes) : "memory");
+    __asm__ volatile("" ::"r"(&shapes) : "memory"); /* as MEMORY_IS_READ, of what no one else sees */
     _tile_loadconfig(&shapes);
 }
 
@@ -74,7 +76,6 @@ void CPU(tiles_end)(void) {
         }                                                                                                              \
         _tile_stored(SUM_0, sums, PANEL_STRIDE);                                                                       \
         _tile_stored(SUM_1, sums + LANES, PANEL_STRIDE);                                                               \
-        MEMORY_IS_READ();                                                                                              \
     }
 
 PRODUCT(tiles_int8, _tile_dpbusd)

@@ -3,21 +3,20 @@
  *
  * Each step of the depth is 4 bytes: four of int8, or a pair of bfloat16. Rows of x lie as they are, `stride` bytes apart; a panel of
  * weights is (depth, 2 vectors, LANES, 4 bytes), as int8_bytes.c and gemm_bf16.c pack them anyway.
- * BFT_TILES compiles this for a machine that lacks it, with intrinsics of its own (tests/amx.h). */
+ * BFT_TILES compiles it in; for a machine that lacks AMX with tests/ops/amx.h, which has the intrinsics in C. */
 #ifndef BFT_KERNELS_CPU_TILES_H
 #define BFT_KERNELS_CPU_TILES_H
 
 #include "kernels/cpu/cpu.h"
 
-#if defined(__AMX_TILE__) && !defined(BFT_TILES)
-#define BFT_TILES
-#endif
-
 #ifdef BFT_TILES
-enum { TILE_X_ROWS = 16, TILE_X_LEAST = 4 }; /* most rows of x; how few vectors multiply in less time */
+enum {
+    TILE_X_ROWS = 16,
+    TILE_X_LEAST = 4
+}; /* most rows of x; the fewest for which tiles should be faster than vectors */
 
-/* Sets the thread's tiles up for products of `rows` <= TILE_X_ROWS rows with this depth, until tiles_end: it takes as long as some
- * products, so it is done once for all of a unit. */
+/* Sets the thread's tiles up for products of `rows` <= TILE_X_ROWS rows with this depth, until tiles_end. Not cheap: once for all of
+ * a unit. */
 void CPU(tiles_begin)(size_t rows, size_t depth);
 void CPU(tiles_end)(void);
 
@@ -25,7 +24,7 @@ void CPU(tiles_end)(void);
 void CPU(tiles_int8)(size_t depth, const void *x, size_t stride, const void *panel, float *sums);
 void CPU(tiles_bf16)(size_t depth, const void *x, size_t stride, const void *panel, float *sums);
 #else
-enum { TILE_X_ROWS = 1 };
+enum { TILE_X_ROWS = 1, TILE_X_LEAST = 1 };
 
 static inline void CPU(tiles_begin)(size_t rows, size_t depth) {
     (void)rows, (void)depth;

@@ -1,5 +1,5 @@
 /* amx.h: AMX's instructions in C, for machines that lack them, after their operation in Intel's Software Developer's Manual. `make wide`
- * includes it before all else of kernels/cpu/tiles.c. What a processor would refuse ends the program. */
+ * includes it before all else. What a processor would refuse ends the program. */
 #ifndef BFT_TESTS_AMX_H
 #define BFT_TESTS_AMX_H
 

@@ -50,7 +50,7 @@ static const shape shapes[] = {
     {"int8 on steps, 67 x 768 to 129, gelu", 67, 768, 129, .form = BFT_FORM_INT8, .activation = BFT_GELU,
      .stepped = true},
     {"int8 on steps, 9 x 3072 to 40", 9, 3072, 40, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .stepped = true},
-    {"int8 on steps, 2 x 65536 to 2", 2, 65536, 2, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .stepped = true},
+    {"int8 on steps, 5 x 65536 to 2", 5, 65536, 2, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .stepped = true},
     {"int8 with gains, 1 x 1 x 1", 1, 1, 1, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY, .gains = true},
     {"int8 with gains, 21 x 312 to 67", 21, 312, 67, .form = BFT_FORM_INT8, .activation = BFT_GELU, .gains = true},
     {"int8 with gains on steps, 11 x 33 to 65", 11, 33, 65, .form = BFT_FORM_INT8, .activation = BFT_IDENTITY,
