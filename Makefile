@@ -250,7 +250,7 @@ bench: all bench-programs $(if $(PYTHON),,$(VENV)/ready) ## bertft beside PyTorc
 bench-steps: all $(if $(PYTHON),,$(VENV)/ready) ## what a training step costs, against tokens and vocabulary (PYTHON=, PLOT=file.svg)
 	$(or $(PYTHON),$(VENV)/bin/python) bench/step_cost.py --build $(BUILD) $(if $(PLOT),--plot $(PLOT))
 
-bench-programs: $(BUILD)/gpu/infer $(BUILD)/bench/tokenize $(BUILD)/bench/gemm $(BUILD)/bench/product
+bench-programs: $(BUILD)/gpu/infer $(patsubst %,$(BUILD)/bench/%,tokenize gemm product handover)
 
 bench-gemm: $(BUILD)/bench/gemm ## how fast the matrix products are on encoders' shapes
 	$(BUILD)/bench/gemm
