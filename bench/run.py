@@ -49,7 +49,7 @@ BARS = {
 class Bench:
     def __init__(self, options, machine):
         self.build, self.data, self.quick, self.threads = options.build.resolve(), options.data, options.quick, options.threads
-        self.alternations, self.seconds = (3, 2) if self.quick else (7, 8)
+        self.alternations, self.seconds = (5, 2) if self.quick else (7, 8)
         self.json, self.page, self.machine = options.json, options.page, machine
         self.folder = self.build / "bench"
         self.bertft = self.build / "bertft"

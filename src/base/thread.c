@@ -26,7 +26,7 @@ enum { SPIN = 20000, LONG = 1000000, RESPITE = 10000000 };
 
 enum { PAUSES = 32 }; /* in a spin, from one look at the clock to the next */
 
-enum { REST = 4 }; /* one of so many units isn't shared out */
+enum { REST = 4, REST_EACH = 4 }; /* one of so many units isn't shared out, at most so many for each thread */
 
 /* Where threads wait for a condition that is told by atomics. */
 typedef struct bell {
@@ -165,7 +165,8 @@ static bool is_done(bft_pool *pool) {
 /* ---- Working ---- */
 
 static void share_out(bft_pool *pool, size_t units) {
-    size_t threads = (size_t)pool->threads, shared = units - units / REST;
+    size_t threads = (size_t)pool->threads, rest = units / REST, most = REST_EACH * threads;
+    size_t shared = units - (rest < most ? rest : most);
     for (size_t i = 0; i < threads; i++) {
         atomic_store(&pool->stretches[i].units, stretch_of(shared * i / threads, shared * (i + 1) / threads));
     }
