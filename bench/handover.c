@@ -1,7 +1,7 @@
 /* handover.c: how long a cache line takes from one processor to another and back, in nanoseconds.
  *
- * Usage: handover. Two threads, each on one of the first two processors that this process may use, take turns at writing a line. Under
- * 100 ns the two share a cache; several hundred tell that a virtual machine's processors lie apart for the moment, and that whatever one
+ * Usage: handover. Two threads, each on one of the first two processors that this process may use, take turns at writing a line. Up to
+ * 200 ns the two share a cache; several hundred tell that a virtual machine's processors lie apart for the moment, and that whatever one
  * thread has written costs the other more to read. */
 #include <pthread.h>
 #include <sched.h>

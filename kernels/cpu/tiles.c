@@ -53,6 +53,16 @@ void CPU(tiles_end)(void) {
     _tile_release();
 }
 
+/* One step of x's tile and of both of the weights'. */
+#define STEP(multiply, x, weight_0, weight_1)                                                                          \
+    do {                                                                                                               \
+        _tile_loadd(x, row, stride);                                                                                   \
+        _tile_loadd(weight_0, weights, PANEL_STRIDE);                                                                  \
+        multiply(SUM_0, x, weight_0);                                                                                  \
+        _tile_loadd(weight_1, weights + VECTOR_BYTES, PANEL_STRIDE);                                                   \
+        multiply(SUM_1, x, weight_1);                                                                                  \
+    } while (0)
+
 /* One for each instruction, which takes numbers of tiles only. */
 #define PRODUCT(name, multiply)                                                                                        \
     void CPU(name)(size_t depth, const void *x, size_t stride, const void *panel, float *sums) {                       \
@@ -61,18 +71,10 @@ void CPU(tiles_end)(void) {
         _tile_zero(SUM_0);                                                                                             \
         _tile_zero(SUM_1);                                                                                             \
         for (; depth >= STEPS; depth -= STEPS, row += STEPS * STEP_BYTES, weights += STEPS * PANEL_STRIDE) {           \
-            _tile_loadd(X, row, stride);                                                                               \
-            _tile_loadd(WEIGHT_0, weights, PANEL_STRIDE);                                                              \
-            multiply(SUM_0, X, WEIGHT_0);                                                                              \
-            _tile_loadd(WEIGHT_1, weights + VECTOR_BYTES, PANEL_STRIDE);                                               \
-            multiply(SUM_1, X, WEIGHT_1);                                                                              \
+            STEP(multiply, X, WEIGHT_0, WEIGHT_1);                                                                     \
         }                                                                                                              \
         if (depth > 0) {                                                                                               \
-            _tile_loadd(X_REST, row, stride);                                                                          \
-            _tile_loadd(WEIGHT_REST_0, weights, PANEL_STRIDE);                                                         \
-            multiply(SUM_0, X_REST, WEIGHT_REST_0);                                                                    \
-            _tile_loadd(WEIGHT_REST_1, weights + VECTOR_BYTES, PANEL_STRIDE);                                          \
-            multiply(SUM_1, X_REST, WEIGHT_REST_1);                                                                    \
+            STEP(multiply, X_REST, WEIGHT_REST_0, WEIGHT_REST_1);                                                      \
         }                                                                                                              \
         _tile_stored(SUM_0, sums, PANEL_STRIDE);                                                                       \
         _tile_stored(SUM_1, sums + LANES, PANEL_STRIDE);                                                               \

@@ -10,10 +10,8 @@
 #include "kernels/cpu/cpu.h"
 
 #ifdef BFT_TILES
-enum {
-    TILE_X_ROWS = 16,
-    TILE_X_LEAST = 4
-}; /* most rows of x; the fewest for which tiles should be faster than vectors */
+/* The most rows of x, and the fewest for which tiles should be faster than vectors. */
+enum { TILE_X_ROWS = 16, TILE_X_LEAST = 4 };
 
 /* Sets the thread's tiles up for products of `rows` <= TILE_X_ROWS rows with this depth, until tiles_end. Not cheap: once for all of
  * a unit. */
